@@ -1,0 +1,248 @@
+//! Why a call failed: a frozen code, what was being done, on which tier, how much was wanted and
+//! free, and what the operating system answered. Building one needs no memory that could be
+//! missing, since errors are what one gets when memory is missing.
+use crate::sys::Shared;
+use std::fmt;
+
+/// What a call answers. The numbers are those of the C ABI and are frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i32)]
+pub enum Code {
+    /// An argument is not allowed.
+    Invalid = -1,
+    /// The key is not a key.
+    Key = -2,
+    /// No blob has this key.
+    NotFound = -3,
+    /// A blob has this key already.
+    Exists = -4,
+    /// Every tier refused, one at least for lack of room.
+    NoSpace = -5,
+    /// The store was shut down.
+    Shutdown = -6,
+    /// The operating system forbids it, or a name of ours belongs to somebody else.
+    Permission = -7,
+    /// The operating system or the device failed.
+    Io = -8,
+    /// Memory of this process could not be had.
+    NoMemory = -9,
+    /// The process or the system is out of file descriptors.
+    Limit = -10,
+    /// The handle was opened by the parent of this forked process.
+    Forked = -11,
+    /// The filesystem or platform cannot do it.
+    Unsupported = -12,
+    /// The store, or the filesystem, is read-only.
+    ReadOnly = -13,
+    /// Another process holds what this call needs, and did not let go in time.
+    Busy = -14,
+    /// A bug of ours, caught at the boundary.
+    Panic = -99,
+}
+
+impl Code {
+    /// One sentence on the code alone.
+    pub fn text(self) -> &'static str {
+        match self {
+            Code::Invalid => "an argument is not allowed",
+            Code::Key => "not a key: 1 to 255 bytes, no '/', '\\' or control characters, not '.' or '..'",
+            Code::NotFound => "no blob has this key",
+            Code::Exists => "a blob has this key already",
+            Code::NoSpace => "no tier has room for it",
+            Code::Shutdown => "the store was shut down",
+            Code::Permission => "not permitted",
+            Code::Io => "input/output failure",
+            Code::NoMemory => "out of memory",
+            Code::Limit => "out of file descriptors",
+            Code::Forked => "the store belongs to the parent of this forked process",
+            Code::Unsupported => "not supported here",
+            Code::ReadOnly => "read-only",
+            Code::Busy => "held by another process for too long",
+            Code::Panic => "internal failure, caught",
+        }
+    }
+
+    /// The code that an errno of a tier stands for (`docs/DESIGN.md`, "When a tier refuses").
+    pub(crate) fn of_errno(errno: i32) -> Code {
+        match errno {
+            e if lacks_room(e) => Code::NoSpace,
+            libc::EMFILE | libc::ENFILE => Code::Limit,
+            libc::EACCES | libc::EPERM | libc::ELOOP => Code::Permission,
+            libc::EROFS => Code::ReadOnly,
+            libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK | libc::EINVAL | libc::EXDEV | libc::EMLINK
+            | libc::ENAMETOOLONG => Code::Unsupported,
+            _ => Code::Io,
+        }
+    }
+}
+
+/// Whether an errno says that a tier has no room, as against that it is broken or forbidden.
+pub(crate) fn lacks_room(errno: i32) -> bool {
+    matches!(errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::ENOMEM)
+}
+
+/// What one tier, or this process, could not do: small, copied, made without memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    /// A code that holds whatever other tiers say; `None`: this tier's answer alone, by its errno.
+    pub code: Option<Code>,
+    /// What the operating system answered, or the errno that our own limit stands for.
+    pub errno: i32,
+    /// What was being done.
+    pub what: &'static str,
+    /// Bytes free for us when it was refused, where that was asked.
+    pub free: Option<u64>,
+}
+
+impl Fault {
+    /// A tier's own failure.
+    pub const fn os(errno: i32, what: &'static str) -> Fault {
+        Fault { code: None, errno, what, free: None }
+    }
+
+    /// A failure that no other tier can mend.
+    pub const fn last(code: Code, errno: i32, what: &'static str) -> Fault {
+        Fault { code: Some(code), errno, what, free: None }
+    }
+
+    /// This process has no memory for `what`.
+    pub const fn memory(what: &'static str) -> Fault {
+        Fault::last(Code::NoMemory, libc::ENOMEM, what)
+    }
+
+    /// The code of this fault, taken alone.
+    pub fn code(&self) -> Code {
+        self.code.unwrap_or(Code::of_errno(self.errno))
+    }
+
+    /// Whether the next tier would fail just so: final codes, and no descriptors.
+    pub fn is_final(&self) -> bool {
+        self.code.is_some() || matches!(self.errno, libc::EMFILE | libc::ENFILE)
+    }
+
+    /// Whether the directories under us may have been removed or replaced.
+    pub fn is_lost_ground(&self) -> bool {
+        self.code.is_none() && matches!(self.errno, libc::ENOENT | libc::ENOTDIR | libc::ESTALE)
+    }
+}
+
+/// Where a tier lies, for messages: its number and directory.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub index: u32,
+    /// NUL-terminated; "memory" for this process's heap.
+    pub dir: Box<[u8]>,
+}
+
+impl Place {
+    pub fn bytes(&self) -> &[u8] {
+        self.dir.strip_suffix(&[0]).unwrap_or(&self.dir)
+    }
+}
+
+/// A failed call, in words and numbers: its `Display` is the sentence.
+#[derive(Debug)]
+pub struct Error {
+    code: Code,
+    errno: i32,
+    what: &'static str,
+    tier: Option<Shared<Place>>,
+    wanted: Option<u64>,
+    free: Option<u64>,
+    detail: Option<Box<str>>,
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn new(code: Code, what: &'static str) -> Error {
+        Error { code, errno: 0, what, tier: None, wanted: None, free: None, detail: None }
+    }
+
+    /// A fault, told with the tier on which it happened.
+    pub(crate) fn on(fault: Fault, tier: Option<&Shared<Place>>) -> Error {
+        Error {
+            code: fault.code(),
+            errno: fault.errno,
+            what: fault.what,
+            tier: tier.cloned(),
+            wanted: None,
+            free: fault.free,
+            detail: None,
+        }
+    }
+
+    /// The same, with how many bytes were to be placed.
+    pub(crate) fn wanting(mut self, bytes: u64) -> Error {
+        self.wanted = Some(bytes);
+        self
+    }
+
+    /// The same, with the part of the input at fault; left out where there is no memory for it.
+    pub(crate) fn naming(mut self, part: fmt::Arguments) -> Error {
+        self.detail = crate::sys::try_text(part);
+        self
+    }
+
+    /// The frozen code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What the operating system answered; 0 where it was not asked.
+    pub fn errno(&self) -> i32 {
+        self.errno
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        Error::on(fault, None)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}", self.what)?;
+        if let Some(detail) = &self.detail {
+            write!(f, ": {detail}")?;
+        }
+        write!(f, ": {}", self.code.text())?;
+        if let Some(tier) = &self.tier {
+            write!(f, "; tier {} ({})", tier.index, tier.bytes().escape_ascii())?;
+        }
+        if let Some(wanted) = self.wanted {
+            write!(f, ", wanted {wanted} bytes")?;
+        }
+        if let Some(free) = self.free {
+            write!(f, ", free {free} bytes")?;
+        }
+        if self.errno != 0 {
+            write!(f, ", {}", ErrnoName(self.errno))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// An errno by its name, without asking the C library, which may allocate or translate.
+pub(crate) struct ErrnoName(pub i32);
+
+macro_rules! errno_names {
+    ($f:expr, $errno:expr, $($name:ident)*) => {
+        match $errno {
+            $(libc::$name => write!($f, "{}", stringify!($name)),)*
+            other => write!($f, "errno {other}"),
+        }
+    };
+}
+
+impl fmt::Display for ErrnoName {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        errno_names!(f, self.0, EACCES EAGAIN EBADF EBUSY EDQUOT EEXIST EFAULT EFBIG EINTR EINVAL EIO EISDIR
+            ELOOP EMFILE EMLINK ENAMETOOLONG ENFILE ENODEV ENOENT ENOLCK ENOMEM ENOSPC ENOSYS ENOTDIR
+            ENOTEMPTY ENXIO EOPNOTSUPP EOVERFLOW EPERM EROFS ESTALE ETIMEDOUT ETXTBSY EXDEV)
+    }
+}
