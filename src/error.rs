@@ -45,7 +45,9 @@ impl Code {
     pub fn text(self) -> &'static str {
         match self {
             Code::Invalid => "an argument is not allowed",
-            Code::Key => "not a key: 1 to 255 bytes, no '/', '\\' or control characters, not '.' or '..'",
+            Code::Key => {
+                "not a key: 1 to 255 bytes, no '/', '\\' or control characters, not '.' or '..'"
+            }
             Code::NotFound => "no blob has this key",
             Code::Exists => "a blob has this key already",
             Code::NoSpace => "no tier has room for it",
@@ -69,7 +71,12 @@ impl Code {
             libc::EMFILE | libc::ENFILE => Code::Limit,
             libc::EACCES | libc::EPERM | libc::ELOOP => Code::Permission,
             libc::EROFS => Code::ReadOnly,
-            libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOLCK | libc::EINVAL | libc::EXDEV | libc::EMLINK
+            libc::ENOSYS
+            | libc::EOPNOTSUPP
+            | libc::ENOLCK
+            | libc::EINVAL
+            | libc::EXDEV
+            | libc::EMLINK
             | libc::ENAMETOOLONG => Code::Unsupported,
             _ => Code::Io,
         }
@@ -78,7 +85,10 @@ impl Code {
 
 /// Whether an errno says that a tier has no room, as against that it is broken or forbidden.
 pub(crate) fn lacks_room(errno: i32) -> bool {
-    matches!(errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::ENOMEM)
+    matches!(
+        errno,
+        libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::ENOMEM
+    )
 }
 
 /// What one tier, or this process, could not do: small, copied, made without memory.
@@ -94,15 +104,29 @@ pub(crate) struct Fault {
     pub free: Option<u64>,
 }
 
+/// Why a directory under our name is not used: another user planted it, or others may write to it.
+pub(crate) const NOT_OURS: &str =
+    "our directory on the tier has another owner, or another mode than 0700";
+
 impl Fault {
     /// A tier's own failure.
     pub const fn os(errno: i32, what: &'static str) -> Fault {
-        Fault { code: None, errno, what, free: None }
+        Fault {
+            code: None,
+            errno,
+            what,
+            free: None,
+        }
     }
 
     /// A failure that no other tier can mend.
     pub const fn last(code: Code, errno: i32, what: &'static str) -> Fault {
-        Fault { code: Some(code), errno, what, free: None }
+        Fault {
+            code: Some(code),
+            errno,
+            what,
+            free: None,
+        }
     }
 
     /// This process has no memory for `what`.
@@ -118,6 +142,12 @@ impl Fault {
     /// Whether the next tier would fail just so: final codes, and no descriptors.
     pub fn is_final(&self) -> bool {
         self.code.is_some() || matches!(self.errno, libc::EMFILE | libc::ENFILE)
+    }
+
+    /// Whether nothing of ours can be there: no directory, or one that is not ours.
+    pub fn is_nothing_here(&self) -> bool {
+        self.is_lost_ground()
+            || self.code.is_none() && (self.errno == libc::ELOOP || self.what == NOT_OURS)
     }
 
     /// Whether the directories under us may have been removed or replaced.
@@ -157,7 +187,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(crate) fn new(code: Code, what: &'static str) -> Error {
-        Error { code, errno: 0, what, tier: None, wanted: None, free: None, detail: None }
+        Error {
+            code,
+            errno: 0,
+            what,
+            tier: None,
+            wanted: None,
+            free: None,
+            detail: None,
+        }
     }
 
     /// A fault, told with the tier on which it happened.
@@ -188,6 +226,16 @@ impl Error {
     /// The frozen code.
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// The same, to be told with a tier again.
+    pub(crate) fn to_fault(&self) -> Fault {
+        Fault {
+            code: Some(self.code),
+            errno: self.errno,
+            what: self.what,
+            free: self.free,
+        }
     }
 
     /// What the operating system answered; 0 where it was not asked.

@@ -1,0 +1,90 @@
+# Needs cargo, cc and make. What lies behind `make test` is all driven by cargo.
+CARGO ?= cargo
+CFLAGS ?= -O2
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+REAL := libvfs.so.$(VERSION)
+SONAME := libvfs.so.$(firstword $(subst ., ,$(VERSION)))
+
+RELEASE := $(TARGET_DIR)/release
+LIBRARY := $(RELEASE)/libvfs.so
+SOURCES := Cargo.toml build.rs $(wildcard Cargo.lock) $(shell find src -name '*.rs')
+# Programs that run from the build directory, beside the library they were built with.
+BIN := $(TARGET_DIR)/c
+WARN := -Wall -Wextra -Wpedantic -Werror
+LINK := -L$(RELEASE) -lvfs -Wl,-rpath,'$$ORIGIN/../release'
+
+.PHONY: build test demo bench bench-long install uninstall header clean help
+
+build:
+	$(CARGO) build --release
+
+test:
+	$(CARGO) test
+
+demo: $(addprefix $(BIN)/,hello store fetch usual)
+	@sh examples/demo.sh $(BIN) $(RELEASE)
+
+bench: $(BIN)/bench
+	@sh benches/run.sh short $(BIN)
+
+bench-long: $(BIN)/long
+	@sh benches/run.sh long $(BIN)
+
+header:
+	VFS_BLESS_HEADER=1 $(CARGO) test --test header
+
+clean:
+	$(CARGO) clean
+
+# Only when a source is newer: `sudo make install` after `make` runs no cargo.
+$(LIBRARY): $(SOURCES)
+	$(CARGO) build --release
+	@touch -c $@
+
+# The name that the loader looks for.
+$(RELEASE)/$(SONAME): $(LIBRARY)
+	@ln -sf libvfs.so $@
+
+$(BIN)/%: examples/c/%.c $(wildcard examples/c/*.h) include/vfs.h $(RELEASE)/$(SONAME)
+	@mkdir -p $(BIN)
+	$(CC) -std=c99 $(WARN) $(CFLAGS) -Iinclude $< -o $@ $(LINK) -lrt
+
+$(BIN)/%: benches/%.c benches/bench.h include/vfs.h $(RELEASE)/$(SONAME)
+	@mkdir -p $(BIN)
+	$(CC) -std=c11 $(WARN) $(CFLAGS) -pthread -Iinclude $< -o $@ $(LINK)
+
+# In the pkg-config file, directories below the prefix are told by it.
+PC_DIR = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+
+install: $(LIBRARY)
+	install -d "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(LIBDIR)/pkgconfig"
+	install -m 644 include/vfs.h "$(DESTDIR)$(INCLUDEDIR)/vfs.h"
+	install -m 755 $(LIBRARY) "$(DESTDIR)$(LIBDIR)/$(REAL)"
+	ln -sf $(REAL) "$(DESTDIR)$(LIBDIR)/$(SONAME)"
+	ln -sf $(SONAME) "$(DESTDIR)$(LIBDIR)/libvfs.so"
+	install -m 644 $(RELEASE)/libvfs.a "$(DESTDIR)$(LIBDIR)/libvfs.a"
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
+	    -e 's|@LIBDIR@|$(call PC_DIR,$(LIBDIR))|' -e 's|@INCLUDEDIR@|$(call PC_DIR,$(INCLUDEDIR))|' \
+	    vfs.pc.in > "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc"
+	chmod 644 "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc"
+
+uninstall:
+	rm -f "$(DESTDIR)$(INCLUDEDIR)/vfs.h" "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc"
+	rm -f $(addprefix "$(DESTDIR)$(LIBDIR)/,$(addsuffix ",$(REAL) $(SONAME) libvfs.so libvfs.a))
+
+help:
+	@echo 'make              build the library: target/release/libvfs.so, libvfs.a, libvfs.rlib'
+	@echo 'make test         run all tests (cargo test)'
+	@echo 'make demo         store and read back real files while /dev/shm is full'
+	@echo 'make bench        compare with bare system calls'
+	@echo 'make bench-long   a million blobs, many threads, processes and owners'
+	@echo 'make install      PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) INCLUDEDIR=$(INCLUDEDIR) DESTDIR=$(DESTDIR)'
+	@echo 'make uninstall    the same variables'
+	@echo 'make header       write include/vfs.h anew from src/ffi'
+	@echo 'make clean        remove what was built'

@@ -1,0 +1,125 @@
+//! How a tier does, for its statistics and for the log: a change of state is told, at most once in ten seconds for a
+//! tier and direction.
+use crate::error::{ErrnoName, Fault, Place};
+use crate::options::{Level, Log};
+use crate::sys::{self, Text};
+use std::fmt::Write;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+const QUIET_NS: u64 = 10_000_000_000;
+
+#[derive(Default)]
+pub struct Health {
+    pub stored: AtomicU64,
+    pub refused: AtomicU64,
+    pub last_errno: AtomicI32,
+    /// It could be used when last tried.
+    pub usable: AtomicBool,
+    /// Its last answer to a blob was a refusal.
+    refusing: AtomicBool,
+    told_refusing: AtomicU64,
+    told_taking: AtomicU64,
+}
+
+/// The host's callback, and who is in it.
+pub struct Logger {
+    log: Option<Box<dyn Log>>,
+    closed: AtomicBool,
+    inside: AtomicUsize,
+    told: AtomicU64,
+}
+
+impl Logger {
+    pub fn new(log: Option<Box<dyn Log>>) -> Logger {
+        Logger {
+            log,
+            closed: AtomicBool::new(false),
+            inside: AtomicUsize::new(0),
+            told: AtomicU64::new(0),
+        }
+    }
+
+    pub fn say(&self, level: Level, message: std::fmt::Arguments) {
+        let Some(log) = &self.log else { return };
+        self.inside.fetch_add(1, SeqCst);
+        if !self.closed.load(SeqCst) {
+            let mut text = Text::<512>::new();
+            let _ = text.write_fmt(message); // what does not fit is cut
+            log.log(level, text.as_c_str());
+        }
+        self.inside.fetch_sub(1, SeqCst);
+    }
+
+    /// The same, at most once in ten seconds.
+    pub fn say_rarely(&self, level: Level, message: std::fmt::Arguments) {
+        if self.log.is_some() && due(&self.told) {
+            self.say(level, message);
+        }
+    }
+
+    /// After this the callback is not called any more, nor is another thread still in it; but a host that closes its
+    /// store inside the callback, or never comes back from it, is not waited for.
+    pub fn close(&self) {
+        self.closed.store(true, SeqCst);
+        let own = usize::from(sys::thread::depth() > 1);
+        for _ in 0..5000 {
+            if self.inside.load(SeqCst) <= own {
+                break;
+            }
+            sys::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Whether something last told at `told` may be told again.
+fn due(told: &AtomicU64) -> bool {
+    let now = sys::monotonic_ns().max(1);
+    let last = told.load(SeqCst);
+    (last == 0 || now.saturating_sub(last) >= QUIET_NS)
+        && told.compare_exchange(last, now, SeqCst, SeqCst).is_ok()
+}
+
+impl Health {
+    /// The tier took a blob.
+    pub fn took(&self, place: &Place, logger: &Logger) {
+        self.stored.fetch_add(1, SeqCst);
+        self.usable.store(true, SeqCst);
+        if self.refusing.load(SeqCst) && self.refusing.swap(false, SeqCst) && due(&self.told_taking)
+        {
+            let (index, dir) = (place.index, place.bytes().escape_ascii());
+            logger.say(
+                Level::Info,
+                format_args!("tier {index} ({dir}) takes blobs again"),
+            );
+        }
+    }
+
+    /// The tier refused a blob of `wanted` bytes.
+    pub fn refused(&self, place: &Place, logger: &Logger, fault: &Fault, wanted: u64) {
+        self.refused.fetch_add(1, SeqCst);
+        self.last_errno.store(fault.errno, SeqCst);
+        if !self.refusing.swap(true, SeqCst) && due(&self.told_refusing) {
+            let (index, dir) = (place.index, place.bytes().escape_ascii());
+            let (what, errno) = (fault.what, ErrnoName(fault.errno));
+            let free = fault.free.map_or(Text::<40>::new(), |free| {
+                let mut text = Text::new();
+                let _ = write!(text, ", free {free} bytes"); // fits
+                text
+            });
+            let free = free.as_bytes().escape_ascii();
+            logger.say(
+                Level::Warning,
+                format_args!("tier {index} ({dir}) refuses blobs: {what}: wanted {wanted} bytes{free}, {errno}"),
+            );
+        }
+    }
+
+    /// Whether the tier could be used, told by what it was tried for.
+    pub fn tried(&self, fault: Option<&Fault>) {
+        self.usable.store(fault.is_none(), SeqCst);
+        if let Some(fault) = fault {
+            self.last_errno.store(fault.errno, SeqCst);
+        }
+    }
+}

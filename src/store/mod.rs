@@ -1,0 +1,367 @@
+//! Floor 3: the store. Which tier takes a blob, falling through to the next, one value per key, and lifetimes.
+mod health;
+mod keys;
+mod list;
+mod place;
+mod reap;
+mod stack;
+mod view;
+mod writer;
+
+pub use list::List;
+pub use view::View;
+pub use writer::Writer;
+
+use crate::error::{Code, Error, Fault, Result, lacks_room};
+use crate::key::Key;
+use crate::options::{Options, TierSpec};
+use crate::sys::{self, Kin, NoMemory, Shared};
+use crate::tier::any::AnyTier;
+use crate::tier::dir::Mode;
+use crate::tier::{Blob, Found, Tier};
+use health::Logger;
+use place::Placement;
+use stack::{PATIENCE, Stack};
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+/// How a blob is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// Over an existing key, atomically.
+    pub replace: bool,
+    /// Without an owner: it lives until it is removed.
+    pub persist: bool,
+}
+
+/// What is known of a blob.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// In bytes.
+    pub size: u64,
+    /// Since the Unix epoch.
+    pub stored_at_ns: u64,
+    /// Differs between any two blobs that a key ever held.
+    pub id: u64,
+    /// The number of its tier, for [`Store::tier_stat`].
+    pub tier: u32,
+    /// Owned by this handle.
+    pub owned: bool,
+    /// It has no owner.
+    pub persistent: bool,
+    /// Its owner is dead. Told by [`Store::stat`] and [`List::next`] alone, since it costs a look at each owner.
+    pub orphan: bool,
+}
+
+/// What a tier is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum TierKind {
+    /// A directory whose filesystem is memory.
+    Shm = 1,
+    /// Any other directory.
+    Dir = 2,
+    /// This process's own memory.
+    Memory = 3,
+}
+
+/// How a tier does.
+#[derive(Clone, Copy, Debug)]
+pub struct TierStat<'a> {
+    /// It could be used when last tried.
+    pub usable: bool,
+    /// What it is.
+    pub kind: TierKind,
+    /// The errno of its last refusal; 0: none yet.
+    pub last_errno: i32,
+    /// `None` for memory.
+    pub dir: Option<&'a CStr>,
+    /// Blobs of this handle's own that are there now.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Blobs that this handle stored there since it was opened.
+    pub stored: u64,
+    /// Blobs that the tier refused since then.
+    pub refused: u64,
+    /// Of the filesystem; all 0 where there is none.
+    pub free_bytes: u64,
+    /// Of the filesystem.
+    pub total_bytes: u64,
+    /// Of the filesystem.
+    pub free_inodes: u64,
+    /// Of the filesystem.
+    pub total_inodes: u64,
+}
+
+/// What a store, its writers and its listings share.
+struct Inner {
+    stack: Stack,
+    specs: Vec<TierSpec>,
+    uid: u32,
+    read_only: bool,
+    logger: Logger,
+    shut: AtomicBool,
+    poisoned: AtomicBool,
+}
+
+/// An open store: a handle, and the owner of what it stores.
+///
+/// All methods may be called by any number of threads. Dropping it shuts it down: its own blobs are removed.
+pub struct Store {
+    inner: Shared<Inner>,
+}
+
+impl Inner {
+    /// Whether the handle can be read through.
+    fn check_open(&self) -> Result<()> {
+        match self.shut.load(SeqCst) {
+            true => Err(Error::new(Code::Shutdown, "using a store")),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the handle may change the store.
+    fn check_change(&self) -> Result<()> {
+        if self.stack.kin.in_child() {
+            return Err(Error::new(Code::Forked, "changing a store"));
+        }
+        if self.read_only {
+            return Err(Error::new(
+                Code::ReadOnly,
+                "changing a store that was opened read-only",
+            ));
+        }
+        if self.poisoned.load(SeqCst) {
+            return Err(Error::new(
+                Code::Panic,
+                "changing a store after an internal failure",
+            ));
+        }
+        self.check_open()
+    }
+
+    fn find(&self, key: &Key) -> Result<(usize, Blob)> {
+        self.check_open()?;
+        self.stack.find(key, |tier| tier.find(key))
+    }
+
+    fn look(&self, key: &Key) -> Result<(usize, Found)> {
+        self.check_open()?;
+        self.stack.find(key, |tier| tier.look(key))
+    }
+
+    fn stat(&self, index: usize, key: &Key, found: &Found, orphan: bool) -> Result<Stat> {
+        let mut stat = Stat {
+            size: found.size,
+            stored_at_ns: found.stored_at_ns,
+            id: found.id(),
+            tier: index as u32,
+            ..Stat::default()
+        };
+        let on_tier = |fault| self.stack.error(index, fault);
+        match &self.stack.layers[index].tier {
+            AnyTier::Memory(_) => {
+                (stat.owned, stat.persistent) = (found.has_owner, !found.has_owner)
+            }
+            AnyTier::Dir(tier) if found.has_owner => {
+                stat.owned = tier.owns(key, found).map_err(on_tier)?;
+                stat.orphan =
+                    orphan && !stat.owned && tier.is_orphan(key, found).map_err(on_tier)?;
+            }
+            // One link may also mean that it is being removed just now.
+            AnyTier::Dir(tier) => {
+                stat.persistent = tier
+                    .look(key)
+                    .ok()
+                    .flatten()
+                    .is_some_and(|now| now.ident == found.ident);
+            }
+        }
+        Ok(stat)
+    }
+
+    /// The first tier's refusal that counts once all have refused: one for lack of room, else the first.
+    fn refusal(&self, faults: &[(usize, Fault)]) -> Error {
+        let lacking = faults.iter().find(|(_, fault)| lacks_room(fault.errno));
+        match lacking.or(faults.first()) {
+            Some(&(index, fault)) => self.stack.error(index, fault),
+            None => Error::new(Code::Io, "the store has no tier"),
+        }
+    }
+}
+
+fn no_memory(_: NoMemory) -> Error {
+    Error::new(Code::NoMemory, "opening a store")
+}
+
+impl Store {
+    /// Opens a store and removes what dead owners left on its tiers, in any store of this user.
+    pub fn open(options: Options) -> Result<Store> {
+        let name = options.name()?;
+        let specs = options.tiers()?;
+        let kin = Kin::here().map_err(|e| Fault::last(Code::NoMemory, e, "preparing for fork"))?;
+        let (uid, read_only) = (sys::effective_uid(), options.read_only);
+        let logger = Logger::new(options.log);
+        let mode = if read_only {
+            Mode::ReadOnly
+        } else {
+            Mode::Create
+        };
+        let stack = Stack::new(&specs, name, uid, mode, kin, &logger)?;
+        let (shut, poisoned) = (AtomicBool::new(false), AtomicBool::new(false));
+        let inner = Inner {
+            stack,
+            specs,
+            uid,
+            read_only,
+            logger,
+            shut,
+            poisoned,
+        };
+        inner.try_tiers()?;
+        if !read_only {
+            let _ = inner.reap(Duration::ZERO); // what cannot be removed now is for the next one
+        }
+        Ok(Store {
+            inner: Shared::try_new(inner).map_err(no_memory)?,
+        })
+    }
+
+    /// Removes all that this handle owns and ends its use. A second one is `Ok`.
+    pub fn shutdown(&self) -> Result<()> {
+        self.inner.shutdown()
+    }
+
+    /// Stores `data` under `key` in the first tier that can take it.
+    pub fn store(&self, key: &Key, data: &[u8], flags: Flags) -> Result<()> {
+        let inner = &*self.inner;
+        inner.check_change()?;
+        let mut placement = Placement::new(inner, key, flags, data.len() as u64)?;
+        let mut fill = |tier: &AnyTier, draft: &mut _, _: Option<&_>| tier.append(draft, data);
+        let (index, draft) = placement.draft(0, None, &mut fill)?;
+        placement.publish(index, draft, &mut fill)
+    }
+
+    /// Reads from `offset` on into `buf`, as much as there is and fits. `stat` is of the very blob that was read.
+    pub fn read_into(
+        &self,
+        key: &Key,
+        offset: u64,
+        buf: &mut [MaybeUninit<u8>],
+        stat: Option<&mut Stat>,
+    ) -> Result<usize> {
+        let (index, blob) = self.inner.find(key)?;
+        let told = match stat {
+            Some(_) => self.inner.stat(index, key, &blob.found(), false)?,
+            None => Stat::default(),
+        };
+        let len = blob
+            .read(offset, buf)
+            .map_err(|fault| self.inner.stack.error(index, fault))?;
+        if let Some(stat) = stat {
+            *stat = told;
+        }
+        Ok(len)
+    }
+
+    /// The whole blob, in memory of the caller's own.
+    pub fn read(&self, key: &Key) -> Result<Vec<u8>> {
+        let (index, blob) = self.inner.find(key)?;
+        let no_memory = |_| Error::new(Code::NoMemory, "reading a blob");
+        let size = usize::try_from(blob.found().size)
+            .map_err(|_| Error::new(Code::NoMemory, "reading a blob"))?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(size).map_err(no_memory)?;
+        sys::fill(&mut bytes, size, |space| blob.read(0, space))
+            .map_err(|fault| self.inner.stack.error(index, fault))?;
+        Ok(bytes)
+    }
+
+    /// Whether the key is there.
+    pub fn has(&self, key: &Key) -> Result<bool> {
+        match self.inner.look(key) {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Code::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is known of the blob.
+    pub fn stat(&self, key: &Key) -> Result<Stat> {
+        let (index, found) = self.inner.look(key)?;
+        self.inner.stat(index, key, &found, true)
+    }
+
+    /// Removes the key, whoever owns it.
+    pub fn remove(&self, key: &Key) -> Result<()> {
+        self.inner.check_change()?;
+        let lock = self.inner.stack.lock(key, PATIENCE)?;
+        self.inner.check_open()?;
+        self.inner.stack.remove(&lock, key)
+    }
+
+    /// Removes the key if this handle owns it; else does nothing.
+    pub fn remove_owned(&self, key: &Key) -> Result<()> {
+        self.inner.check_change()?;
+        self.inner.remove_owned(key)
+    }
+
+    /// The blob in place, read-only, for as long as the view lives.
+    pub fn map(&self, key: &Key, stat: Option<&mut Stat>) -> Result<View> {
+        let (index, blob) = self.inner.find(key)?;
+        let told = match stat {
+            Some(_) => self.inner.stat(index, key, &blob.found(), false)?,
+            None => Stat::default(),
+        };
+        let view = View::of(blob).map_err(|fault| self.inner.stack.error(index, fault))?;
+        if let Some(stat) = stat {
+            *stat = told;
+        }
+        Ok(view)
+    }
+
+    /// Begins a blob whose bytes come in parts. `size_hint` picks the first tier with room for that much; 0: unknown.
+    pub fn create(&self, key: &Key, size_hint: u64, flags: Flags) -> Result<Writer> {
+        self.inner.check_change()?;
+        Writer::new(self.inner.clone(), key, size_hint, flags)
+    }
+
+    /// Lists the keys.
+    pub fn list(&self) -> Result<List> {
+        self.inner.check_open()?;
+        if self.inner.stack.kin.in_child() {
+            return Err(Error::new(Code::Forked, "listing a store"));
+        }
+        List::new(self.inner.clone())
+    }
+
+    /// Removes what dead owners left on these tiers, in any store of this user; answers how many blobs and drafts.
+    pub fn reap(&self) -> Result<u64> {
+        self.inner.check_change()?;
+        self.inner.reap(PATIENCE)
+    }
+
+    /// How the tier `index` does; `None` past the last.
+    pub fn tier_stat(&self, index: u32) -> Result<Option<TierStat<'_>>> {
+        self.inner.check_open()?;
+        self.inner.tier_stat(index)
+    }
+
+    /// After a panic nothing is changed through this handle any more.
+    #[cfg(feature = "capi")]
+    pub(crate) fn poison(&self) {
+        self.inner.poisoned.store(true, SeqCst);
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if !self.inner.stack.kin.in_child() {
+            let _ = self.inner.shutdown(); // what cannot be removed now is for a reaper
+            self.inner.logger.close();
+        }
+    }
+}

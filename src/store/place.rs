@@ -1,0 +1,146 @@
+//! Placing a blob: the first tier that can take it now, and the next where one refuses, also at the last moment.
+use super::stack::{PATIENCE, Published};
+use super::{Flags, Inner};
+use crate::error::{Code, Error, Fault, Result};
+use crate::key::Key;
+use crate::options::Level;
+use crate::tier::any::{AnyTier, Draft};
+use crate::tier::{Publish, Tier};
+
+/// From this size on a key that exists is looked for before the bytes are written.
+const LOOK_FIRST: u64 = 64 << 10;
+/// How often directories may go away between writing a draft and publishing it.
+const GROUND_TRIES: usize = 8;
+
+/// Fills a new draft, from an older one of the same blob where there is one.
+pub type Fill<'a> =
+    dyn FnMut(&AnyTier, &mut Draft, Option<&Draft>) -> std::result::Result<(), Fault> + 'a;
+
+pub struct Placement<'a> {
+    inner: &'a Inner,
+    key: Key,
+    how: Publish,
+    wanted: u64,
+    /// The key is in this process's memory, and its new value goes nowhere else.
+    in_memory_alone: bool,
+    refusals: Vec<(usize, Fault)>,
+}
+
+impl<'a> Placement<'a> {
+    pub fn new(inner: &'a Inner, key: &Key, flags: Flags, wanted: u64) -> Result<Placement<'a>> {
+        let stack = &inner.stack;
+        let has = |index: usize| {
+            stack.layers[index]
+                .tier
+                .look(key)
+                .is_ok_and(|found| found.is_some())
+        };
+        let in_memory_alone = flags.replace && stack.memory.is_some_and(has);
+        if wanted >= LOOK_FIRST && !flags.replace && stack.order().any(has) {
+            return Err(Error::new(Code::Exists, "storing a key"));
+        }
+        let how = Publish {
+            over: flags.replace,
+            persist: flags.persist,
+        };
+        Ok(Placement {
+            inner,
+            key: *key,
+            how,
+            wanted,
+            in_memory_alone,
+            refusals: Vec::new(),
+        })
+    }
+
+    /// Notes that a tier refused; fails where the next one would too.
+    pub fn refused(&mut self, index: usize, fault: Fault) -> Result<()> {
+        let inner = self.inner;
+        if fault.is_final() {
+            return Err(inner.stack.error(index, fault).wanting(self.wanted));
+        }
+        let layer = &inner.stack.layers[index];
+        layer
+            .health
+            .refused(&layer.place, &inner.logger, &fault, self.wanted);
+        crate::sys::try_push(&mut self.refusals, (index, fault))
+            .map_err(|_| Error::new(Code::NoMemory, "storing a key"))
+    }
+
+    /// A filled draft in the first tier from `from` on that can take it.
+    pub fn draft(
+        &mut self,
+        from: usize,
+        old: Option<&Draft>,
+        fill: &mut Fill,
+    ) -> Result<(usize, Draft)> {
+        let stack = &self.inner.stack;
+        for index in from..stack.layers.len() {
+            if self.in_memory_alone && Some(index) != stack.memory {
+                continue;
+            }
+            let tier = &stack.layers[index].tier;
+            let filled = tier.draft(&self.key).and_then(|mut draft| {
+                fill(tier, &mut draft, old)?;
+                Ok(draft)
+            });
+            match filled {
+                Ok(draft) => return Ok((index, draft)),
+                Err(fault) => self.refused(index, fault)?,
+            }
+        }
+        Err(self.exhausted())
+    }
+
+    /// All tiers refused.
+    fn exhausted(&self) -> Error {
+        let inner = self.inner;
+        if !self.how.over && inner.look(&self.key).is_ok() {
+            return Error::new(Code::Exists, "storing a key");
+        }
+        let error = inner.refusal(&self.refusals).wanting(self.wanted);
+        inner
+            .logger
+            .say_rarely(Level::Error, format_args!("no tier takes blobs: {error}"));
+        error
+    }
+
+    /// Makes the draft the blob of its key; moves it to the next tier where its own refuses at the last moment.
+    pub fn publish(&mut self, mut index: usize, mut draft: Draft, fill: &mut Fill) -> Result<()> {
+        let inner = self.inner;
+        let mut lost = 0;
+        loop {
+            let published = match draft.finish() {
+                Err(fault) => Published::Refused(fault),
+                Ok(()) => {
+                    let lock = inner.stack.lock(&self.key, PATIENCE)?;
+                    inner.check_change()?; // under the lock, so that a shutdown that waits for it sees all
+                    inner
+                        .stack
+                        .publish(&lock, index, &mut draft, &self.key, self.how)?
+                }
+            };
+            let from = match published {
+                Published::Done => {
+                    let layer = &inner.stack.layers[index];
+                    layer.health.took(&layer.place, &inner.logger);
+                    return Ok(());
+                }
+                Published::Refused(fault) if fault.is_lost_ground() && lost < GROUND_TRIES => {
+                    lost += 1;
+                    inner.check_change()?; // a shutdown takes the ground away too
+                    index
+                }
+                Published::Refused(fault) => {
+                    self.refused(index, fault)?;
+                    index + 1
+                }
+                Published::InMemoryAlone => {
+                    self.in_memory_alone = true;
+                    0
+                }
+            };
+            (index, draft) = self.draft(from, Some(&draft), fill)?;
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Ends: of a handle, which removes what it owns, and of dead owners, whose rooms a reaper empties.
+use super::stack::Stack;
+use super::{Inner, TierKind, TierStat, no_memory};
+use crate::error::{Error, Fault, Result};
+use crate::key::Key;
+use crate::sys;
+use crate::tier::Tier;
+use crate::tier::any::AnyTier;
+use crate::tier::dir::{DirTier, Mode, RoomRef};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+/// Time left until `deadline`.
+fn left(deadline: u64) -> Duration {
+    Duration::from_nanos(deadline.saturating_sub(sys::monotonic_ns()))
+}
+
+/// Removes all that a room holds, and the room. Answers how many blobs and drafts went.
+fn empty(
+    stack: &Stack,
+    at: usize,
+    room: RoomRef,
+    alive: bool,
+    deadline: u64,
+) -> (u64, std::result::Result<(), Fault>) {
+    let mut count = 0;
+    let answer = room.empty(|key, meta| {
+        // A dead owner's draft is nobody's; our own may be about to be published by another thread.
+        if alive || meta.links > 1 {
+            stack
+                .remove_owned(at, room.ground, key, meta.ident, left(deadline))
+                .map_err(|error| error.to_fault())?;
+        }
+        count += 1;
+        Ok(())
+    });
+    (count, answer)
+}
+
+impl Inner {
+    /// Opens what can be opened; fails where no tier can be used.
+    pub(super) fn try_tiers(&self) -> Result<()> {
+        if self.read_only {
+            for (index, tier) in self.stack.dirs() {
+                self.stack.layers[index]
+                    .health
+                    .tried(tier.ground(false).err().as_ref());
+            }
+            return Ok(());
+        }
+        let mut faults = Vec::new();
+        let mut usable = false;
+        for (index, layer) in self.stack.layers.iter().enumerate() {
+            let fault = match &layer.tier {
+                AnyTier::Dir(tier) => tier.ground(true).err(),
+                AnyTier::Memory(_) => None,
+            };
+            layer.health.tried(fault.as_ref());
+            match fault {
+                None => usable = true,
+                Some(fault) if fault.is_final() => return Err(self.stack.error(index, fault)),
+                Some(fault) => sys::try_push(&mut faults, (index, fault)).map_err(no_memory)?,
+            }
+        }
+        if usable {
+            Ok(())
+        } else {
+            Err(self.refusal(&faults))
+        }
+    }
+
+    pub(super) fn shutdown(&self) -> Result<()> {
+        if self.stack.kin.in_child() {
+            return Err(Error::new(
+                crate::error::Code::Forked,
+                "shutting a store down",
+            ));
+        }
+        if self.shut.swap(true, SeqCst) || self.read_only {
+            return Ok(());
+        }
+        let deadline = sys::monotonic_ns() + super::PATIENCE.as_nanos() as u64;
+        let mut first = None;
+        for (index, layer) in self.stack.layers.iter().enumerate() {
+            match &layer.tier {
+                AnyTier::Memory(tier) => tier.close(),
+                AnyTier::Dir(tier) => {
+                    let Some(room) = tier.close() else { continue };
+                    let emptied = room
+                        .as_ref()
+                        .and_then(|room| empty(&self.stack, index, room, true, deadline).1);
+                    if let Err(fault) = emptied {
+                        first.get_or_insert(self.stack.error(index, fault));
+                    }
+                }
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    pub(super) fn remove_owned(&self, key: &Key) -> Result<()> {
+        let mut first = None;
+        for (index, layer) in self.stack.layers.iter().enumerate() {
+            let removed = match &layer.tier {
+                AnyTier::Memory(tier) => tier.remove_owned(key),
+                AnyTier::Dir(tier) => self.remove_owned_in(index, tier, key),
+            };
+            if let Err(fault) = removed {
+                first.get_or_insert(self.stack.error(index, fault));
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    fn remove_owned_in(
+        &self,
+        index: usize,
+        tier: &DirTier,
+        key: &Key,
+    ) -> std::result::Result<(), Fault> {
+        let Some(found) = tier.look(key)? else {
+            return Ok(());
+        };
+        if !tier.owns(key, &found)? {
+            return Ok(());
+        }
+        let ground = tier.ground(true)?;
+        let removed = self
+            .stack
+            .remove_owned(index, &ground, key, found.ident, super::PATIENCE);
+        if removed.map_err(|error| error.to_fault())? {
+            tier.unlink_owner(&ground, key, &found)?;
+        }
+        Ok(())
+    }
+
+    /// Empties the rooms of dead owners, in all stores of this user on these tiers.
+    pub(super) fn reap(&self, patience: Duration) -> Result<u64> {
+        let deadline = sys::monotonic_ns() + patience.as_nanos() as u64;
+        let (mut count, mut first) = (0, None);
+        for (index, tier) in self.stack.dirs() {
+            if let Err(error) = self.reap_tier(index, tier, deadline, &mut count) {
+                first.get_or_insert(error);
+            }
+        }
+        first.map_or(Ok(count), Err)
+    }
+
+    fn reap_tier(
+        &self,
+        index: usize,
+        tier: &DirTier,
+        deadline: u64,
+        count: &mut u64,
+    ) -> Result<()> {
+        let on_tier = |fault| self.stack.error(index, fault);
+        let _ = tier.refresh().map_err(on_tier)?;
+        let Some(mut names) = tier.stores().map_err(on_tier)? else {
+            return Ok(());
+        };
+        let mut first = None;
+        loop {
+            let next = names
+                .next()
+                .map_err(|e| on_tier(Fault::os(e, "reading the stores on a tier")))?;
+            let Some(name) = next else { break };
+            let Ok(name) = Key::new(name.to_bytes()) else {
+                continue;
+            }; // the lock file
+            let earlier = self.stack.dirs().take_while(|&(other, _)| other != index);
+            let reaped = if earlier.into_iter().any(|(_, tier)| tier.has_store(&name)) {
+                Ok(()) // done with that tier
+            } else if name == self.stack.name {
+                reap_store(&self.stack, deadline, count)
+            } else {
+                Stack::new(
+                    &self.specs,
+                    name,
+                    self.uid,
+                    Mode::Existing,
+                    self.stack.kin,
+                    &self.logger,
+                )
+                .and_then(|stack| reap_store(&stack, deadline, count))
+            };
+            if let Err(error) = reaped {
+                first.get_or_insert(error);
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    pub(super) fn tier_stat(&self, index: u32) -> Result<Option<TierStat<'_>>> {
+        let Some(layer) = self.stack.layers.get(index as usize) else {
+            return Ok(None);
+        };
+        let health = &layer.health;
+        let mut stat = TierStat {
+            usable: health.usable.load(SeqCst),
+            kind: TierKind::Memory,
+            last_errno: health.last_errno.load(SeqCst),
+            dir: None,
+            blobs: 0,
+            bytes: 0,
+            stored: health.stored.load(SeqCst),
+            refused: health.refused.load(SeqCst),
+            free_bytes: 0,
+            total_bytes: 0,
+            free_inodes: 0,
+            total_inodes: 0,
+        };
+        match &layer.tier {
+            AnyTier::Memory(tier) => {
+                if !self.stack.kin.in_child() {
+                    (stat.blobs, stat.bytes) = tier.count_owned();
+                }
+            }
+            AnyTier::Dir(tier) => {
+                stat.dir = Some(tier.dir());
+                stat.kind = if tier.is_shm() {
+                    TierKind::Shm
+                } else {
+                    TierKind::Dir
+                };
+                if !self.stack.kin.in_child() {
+                    let count = tier.count_owned();
+                    (stat.blobs, stat.bytes) =
+                        count.map_err(|fault| self.stack.error(index as usize, fault))?;
+                }
+                if let Ok(space) = tier.space() {
+                    stat.kind = if space.in_memory {
+                        TierKind::Shm
+                    } else {
+                        TierKind::Dir
+                    };
+                    (stat.free_bytes, stat.total_bytes) = (space.free_bytes, space.total_bytes);
+                    (stat.free_inodes, stat.total_inodes) = (space.free_inodes, space.total_inodes);
+                }
+            }
+        }
+        Ok(Some(stat))
+    }
+}
+
+/// Empties the rooms of one store's dead owners, in all tiers.
+fn reap_store(stack: &Stack, deadline: u64, count: &mut u64) -> Result<()> {
+    let mut first = None;
+    for (index, tier) in stack.dirs() {
+        let reaped = match tier.ground(false) {
+            Err(fault) if fault.is_nothing_here() => continue,
+            Err(fault) => Err(fault),
+            Ok(ground) => tier.each_dead_room(&ground, |room| {
+                let (removed, answer) = empty(stack, index, room, false, deadline);
+                *count += removed;
+                answer
+            }),
+        };
+        if let Err(fault) = reaped {
+            first.get_or_insert(stack.error(index, fault));
+        }
+    }
+    first.map_or(Ok(()), Err)
+}

@@ -1,0 +1,214 @@
+//! A blob whose bytes come in parts. Its draft moves on when it outgrows its tier, unseen by the caller.
+use super::place::Placement;
+use super::{Flags, Inner};
+use crate::error::{Code, Error, Fault, Result};
+use crate::key::Key;
+use crate::sys::{self, Region, Shared};
+use crate::tier::Tier;
+use crate::tier::any::{AnyTier, Draft};
+use std::mem::MaybeUninit;
+
+/// A draft moves in parts of this size.
+const MOVE_PART: usize = 256 << 10;
+
+/// A blob being written. Dropping it without [`Writer::seal`] leaves nothing behind.
+pub struct Writer {
+    inner: Shared<Inner>,
+    key: Key,
+    flags: Flags,
+    index: usize,
+    /// `None` once it is sealed or lost.
+    draft: Option<Draft>,
+    /// Memory handed out by `reserve`, whose bytes count at the next call.
+    region: Option<Region>,
+}
+
+/// Copies an older draft, then what is pending, into a new one.
+fn refill(
+    tier: &AnyTier,
+    new: &mut Draft,
+    old: Option<&Draft>,
+    pending: &[&[u8]],
+) -> std::result::Result<(), Fault> {
+    if let Some(old) = old {
+        let mut part = Vec::new();
+        let want = usize::try_from(old.len())
+            .unwrap_or(MOVE_PART)
+            .min(MOVE_PART);
+        part.try_reserve_exact(want)
+            .map_err(|_| Fault::memory("moving a draft"))?;
+        while new.len() < old.len() {
+            part.clear();
+            sys::fill(&mut part, want, |space| old.read(new.len(), space))?;
+            if part.is_empty() {
+                return Err(Fault::last(
+                    Code::Io,
+                    libc::EIO,
+                    "moving a draft: it is shorter than what was written",
+                ));
+            }
+            tier.append(new, &part)?;
+        }
+    }
+    pending.iter().try_for_each(|bytes| tier.append(new, bytes))
+}
+
+impl Writer {
+    pub(super) fn new(
+        inner: Shared<Inner>,
+        key: &Key,
+        size_hint: u64,
+        flags: Flags,
+    ) -> Result<Writer> {
+        let mut placement = Placement::new(&inner, key, flags, size_hint)?;
+        let roomy = |layer: &super::stack::Layer| match &layer.tier {
+            AnyTier::Dir(tier) => tier.has_room(size_hint).unwrap_or(false),
+            AnyTier::Memory(tier) => tier.left().is_none_or(|left| left >= size_hint),
+        };
+        let from = match size_hint {
+            0 => 0,
+            _ => inner.stack.layers.iter().position(roomy).unwrap_or(0), // fits nowhere: unknown
+        };
+        let (index, draft) = placement.draft(from, None, &mut |_, _, _| Ok(()))?;
+        drop(placement);
+        Ok(Writer {
+            inner,
+            key: *key,
+            flags,
+            index,
+            draft: Some(draft),
+            region: None,
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        self.inner.check_change()
+    }
+
+    /// Makes what was reserved part of the blob, then `data`; moves to the next tier where this one refuses.
+    fn put(&mut self, data: &[u8]) -> Result<()> {
+        // Whether the key exists is decided when it is published.
+        let moving = Flags {
+            replace: true,
+            ..self.flags
+        };
+        let draft = self
+            .draft
+            .as_mut()
+            .ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
+        let tier = &self.inner.stack.layers[self.index].tier;
+        let mut pending: [&[u8]; 2] = [&[], data];
+        let mut fault = None;
+        if let Some(region) = self.region.take() {
+            match tier.settle(draft, &region) {
+                Ok(()) => {}
+                Err(refused) => {
+                    fault = Some(refused);
+                    self.region = Some(region);
+                }
+            }
+        }
+        if fault.is_none() && !data.is_empty() {
+            fault = tier.append(draft, data).err();
+        }
+        let Some(fault) = fault else {
+            self.region = None;
+            return Ok(());
+        };
+        if let Some(region) = &self.region {
+            pending[0] = region.bytes();
+        }
+        let wanted = draft.len() + pending.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        let mut placement = Placement::new(&self.inner, &self.key, moving, wanted)?;
+        placement.refused(self.index, fault)?;
+        let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<&Draft>| {
+            refill(tier, new, old, &pending)
+        };
+        let (index, moved) = placement.draft(self.index + 1, Some(draft), fill)?;
+        drop(placement);
+        (self.index, self.draft, self.region) = (index, Some(moved), None);
+        Ok(())
+    }
+
+    /// Appends. What fails has appended nothing, and may be tried again.
+    pub fn write(&mut self, data: &[u8]) -> Result<()> {
+        self.check()?;
+        self.put(data)
+    }
+
+    /// Appends `len` bytes for the caller to fill in place, until the next call on this writer. They cannot fault.
+    pub fn reserve(&mut self, len: usize) -> Result<&mut [MaybeUninit<u8>]> {
+        self.check()?;
+        self.put(&[])?;
+        if len == 0 {
+            return Ok(&mut []);
+        }
+        if len > isize::MAX as usize {
+            return Err(Error::new(
+                Code::Invalid,
+                "reserving more bytes than there are addresses",
+            ));
+        }
+        // Whether the key exists is decided when it is published.
+        let moving = Flags {
+            replace: true,
+            ..self.flags
+        };
+        let draft = self
+            .draft
+            .as_mut()
+            .ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
+        let fault = match self.inner.stack.layers[self.index].tier.reserve(draft, len) {
+            Ok(region) => return Ok(self.region.insert(region).bytes_mut()),
+            Err(fault) => fault,
+        };
+        let wanted = draft.len() + len as u64;
+        let mut placement = Placement::new(&self.inner, &self.key, moving, wanted)?;
+        placement.refused(self.index, fault)?;
+        let mut region = None;
+        let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<&Draft>| {
+            refill(tier, new, old, &[])?;
+            region = Some(tier.reserve(new, len)?);
+            Ok(())
+        };
+        let (index, moved) = placement.draft(self.index + 1, Some(draft), fill)?;
+        drop(placement);
+        (self.index, self.draft, self.region) = (index, Some(moved), region);
+        match &mut self.region {
+            Some(region) => Ok(region.bytes_mut()),
+            None => Ok(&mut []),
+        }
+    }
+
+    /// Publishes the blob. Ends the writer, whatever the answer.
+    pub fn seal(mut self) -> Result<()> {
+        self.check()?;
+        self.put(&[])?;
+        let draft = self
+            .draft
+            .take()
+            .ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
+        let mut placement = Placement::new(&self.inner, &self.key, self.flags, draft.len())?;
+        let fill =
+            &mut |tier: &AnyTier, new: &mut Draft, old: Option<&Draft>| refill(tier, new, old, &[]);
+        placement.publish(self.index, draft, fill)
+    }
+
+    /// After a panic nothing is changed through this handle any more.
+    #[cfg(feature = "capi")]
+    pub(crate) fn poison(&self) {
+        self.inner
+            .poisoned
+            .store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.inner.stack.kin.in_child()
+            && let Some(region) = self.region.take()
+        {
+            region.forget();
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Files and directories, by descriptor and relative name.
+use super::Os;
+use super::call::{once, retry};
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// The most bytes that one `read` or `write` moves on Linux; more is asked for in parts.
+const CALL_MAX: usize = 0x7FFF_F000;
+
+/// Which file it is, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ident {
+    pub dev: u64,
+    pub ino: u64,
+}
+
+/// What `stat` tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Meta {
+    pub ident: Ident,
+    pub size: u64,
+    pub mode: u32,
+    pub uid: u32,
+    pub links: u64,
+    /// Time of the last write, since the Unix epoch.
+    pub modified_ns: u64,
+}
+
+impl Meta {
+    #[allow(clippy::unnecessary_cast)] // the widths differ between platforms
+    fn of(stat: &libc::stat) -> Meta {
+        let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
+        Meta {
+            ident: Ident {
+                dev: stat.st_dev as u64,
+                ino: stat.st_ino as u64,
+            },
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            mode: stat.st_mode as u32,
+            uid: stat.st_uid,
+            links: stat.st_nlink as u64,
+            modified_ns: seconds
+                .saturating_mul(1_000_000_000)
+                .saturating_add(stat.st_mtime_nsec as u64),
+        }
+    }
+
+    pub fn is_file(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFREG
+    }
+
+    pub fn is_dir(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+
+    pub fn permissions(&self) -> u32 {
+        self.mode & 0o7777
+    }
+}
+
+/// Room on a filesystem.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Space {
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+    pub free_inodes: u64,
+    pub total_inodes: u64,
+    /// Its files are memory: tmpfs or ramfs.
+    pub in_memory: bool,
+}
+
+/// How a file or directory is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// A directory, through symbolic links: one that the user named.
+    Dir,
+    /// A directory of ours: no symbolic link.
+    OwnDir,
+    /// A blob, to read. Does not hang on a fifo.
+    Read,
+    /// A new file, to write and read back.
+    New,
+    /// The lock file, made where it is missing.
+    Lock,
+    /// The lock file, where it is, to change what it guards.
+    LockExisting,
+    /// The lock file, where it is, to share it with others.
+    LockToShare,
+}
+
+impl Open {
+    fn flags(self) -> i32 {
+        let flags = match self {
+            Open::Dir => libc::O_RDONLY | libc::O_DIRECTORY,
+            Open::OwnDir => libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW,
+            Open::Read => libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK,
+            Open::New => libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW,
+            Open::Lock => libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW | libc::O_NONBLOCK,
+            Open::LockExisting => libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NONBLOCK,
+            Open::LockToShare => libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK,
+        };
+        flags | libc::O_CLOEXEC
+    }
+}
+
+fn at(dir: Option<BorrowedFd>) -> i32 {
+    dir.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd())
+}
+
+/// Opens `path`, relative to `dir` or (`None`) absolute.
+pub fn open(dir: Option<BorrowedFd>, path: &CStr, how: Open) -> Os<OwnedFd> {
+    // SAFETY: a valid C string; the descriptor is ours from here on.
+    retry("openat", || unsafe {
+        libc::openat(at(dir), path.as_ptr(), how.flags(), 0o600)
+    })
+    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+pub fn make_dir(dir: BorrowedFd, path: &CStr) -> Os<()> {
+    // SAFETY: a valid C string.
+    once("mkdirat", || unsafe {
+        libc::mkdirat(dir.as_raw_fd(), path.as_ptr(), 0o700)
+    })
+    .map(drop)
+}
+
+pub fn unlink(dir: BorrowedFd, path: &CStr) -> Os<()> {
+    // SAFETY: a valid C string.
+    once("unlinkat", || unsafe {
+        libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), 0)
+    })
+    .map(drop)
+}
+
+pub fn remove_dir(dir: BorrowedFd, path: &CStr) -> Os<()> {
+    // SAFETY: a valid C string.
+    once("unlinkat", || unsafe {
+        libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), libc::AT_REMOVEDIR)
+    })
+    .map(drop)
+}
+
+/// A second name for a file; fails with EEXIST where the name is taken.
+pub fn link(from: BorrowedFd, old: &CStr, to: BorrowedFd, new: &CStr) -> Os<()> {
+    // SAFETY: valid C strings.
+    once("linkat", || unsafe {
+        libc::linkat(
+            from.as_raw_fd(),
+            old.as_ptr(),
+            to.as_raw_fd(),
+            new.as_ptr(),
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// Moves a name, over another one where that exists.
+pub fn rename(from: BorrowedFd, old: &CStr, to: BorrowedFd, new: &CStr) -> Os<()> {
+    // SAFETY: valid C strings.
+    once("renameat", || unsafe {
+        libc::renameat(from.as_raw_fd(), old.as_ptr(), to.as_raw_fd(), new.as_ptr())
+    })
+    .map(drop)
+}
+
+/// Moves a name; fails with EEXIST where the new one is taken, with EINVAL, ENOSYS or EOPNOTSUPP where the
+/// filesystem cannot promise that.
+pub fn rename_new(from: BorrowedFd, old: &CStr, to: BorrowedFd, new: &CStr) -> Os<()> {
+    // SAFETY: valid C strings.
+    once("renameat2", || unsafe {
+        libc::syscall(
+            libc::SYS_renameat2,
+            from.as_raw_fd(),
+            old.as_ptr(),
+            to.as_raw_fd(),
+            new.as_ptr(),
+            libc::RENAME_NOREPLACE,
+        )
+    })
+    .map(drop)
+}
+
+/// What lies at `path`: a link itself where `dir` is ours, what it leads to where the user named the path.
+pub fn stat(dir: Option<BorrowedFd>, path: &CStr) -> Os<Meta> {
+    let flags = if dir.is_some() {
+        libc::AT_SYMLINK_NOFOLLOW
+    } else {
+        0
+    };
+    let mut stat = MaybeUninit::uninit();
+    // SAFETY: a valid C string; `stat` is filled where the call succeeds.
+    unsafe {
+        retry("newfstatat", || {
+            libc::fstatat(at(dir), path.as_ptr(), stat.as_mut_ptr(), flags)
+        })?;
+        Ok(Meta::of(stat.assume_init_ref()))
+    }
+}
+
+pub fn stat_fd(fd: BorrowedFd) -> Os<Meta> {
+    let mut stat = MaybeUninit::uninit();
+    // SAFETY: `stat` is filled where the call succeeds.
+    unsafe {
+        retry("fstat", || libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()))?;
+        Ok(Meta::of(stat.assume_init_ref()))
+    }
+}
+
+pub fn set_mode(fd: BorrowedFd, mode: u32) -> Os<()> {
+    // SAFETY: no memory is passed.
+    retry("fchmod", || unsafe { libc::fchmod(fd.as_raw_fd(), mode) }).map(drop)
+}
+
+/// Sets the time of the last write to now, to the nanosecond: the kernel's own stamp is coarse.
+pub fn touch(fd: BorrowedFd) -> Os<()> {
+    let now = super::process::clock_ns(libc::CLOCK_REALTIME);
+    let keep = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: libc::UTIME_OMIT,
+    };
+    let now = libc::timespec {
+        tv_sec: (now / 1_000_000_000) as _,
+        tv_nsec: (now % 1_000_000_000) as _,
+    };
+    // SAFETY: two times, as the call wants.
+    retry("utimensat", || unsafe {
+        libc::futimens(fd.as_raw_fd(), [keep, now].as_ptr())
+    })
+    .map(drop)
+}
+
+/// Writes all of `data` at `offset`. Answers how much was written before it failed.
+pub fn write_all(fd: BorrowedFd, mut data: &[u8], mut offset: u64) -> Os<()> {
+    while !data.is_empty() {
+        let part = data.len().min(CALL_MAX);
+        // SAFETY: the pointer and length are those of a slice.
+        let done = retry("pwrite64", || unsafe {
+            libc::pwrite64(fd.as_raw_fd(), data.as_ptr().cast(), part, offset as i64)
+        })?;
+        if done == 0 {
+            return Err(libc::EIO); // a regular file never does that
+        }
+        data = &data[done as usize..];
+        offset += done as u64;
+    }
+    Ok(())
+}
+
+/// Reads from `offset` until `buf` is full or the file ends; answers the number of bytes.
+pub fn read_full(fd: BorrowedFd, buf: &mut [MaybeUninit<u8>], offset: u64) -> Os<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        let rest = &mut buf[done..];
+        let part = rest.len().min(CALL_MAX);
+        // SAFETY: the pointer and length are those of a slice.
+        let got = retry("pread64", || unsafe {
+            libc::pread64(
+                fd.as_raw_fd(),
+                rest.as_mut_ptr().cast(),
+                part,
+                (offset + done as u64) as i64,
+            )
+        })?;
+        if got == 0 {
+            break;
+        }
+        done += got as usize;
+    }
+    Ok(done)
+}
+
+pub fn truncate(fd: BorrowedFd, len: u64) -> Os<()> {
+    // SAFETY: no memory is passed.
+    retry("ftruncate", || unsafe {
+        libc::ftruncate64(fd.as_raw_fd(), len as i64)
+    })
+    .map(drop)
+}
+
+/// Reserves bytes, so that writing to them through a mapping cannot fail. A signal that comes
+/// again and again cannot hold it up for ever: after some tries the answer is EINTR.
+pub fn reserve(fd: BorrowedFd, offset: u64, len: u64) -> Os<()> {
+    for _ in 0..16 {
+        // SAFETY: no memory is passed.
+        match once("fallocate", || unsafe {
+            libc::fallocate64(fd.as_raw_fd(), 0, offset as i64, len as i64)
+        }) {
+            Err(libc::EINTR) => {}
+            answer => return answer.map(drop),
+        }
+    }
+    Err(libc::EINTR)
+}
+
+pub fn space(fd: BorrowedFd) -> Os<Space> {
+    let mut stat = MaybeUninit::uninit();
+    // SAFETY: `stat` is filled where the call succeeds.
+    let stat: libc::statfs64 = unsafe {
+        retry("fstatfs", || {
+            libc::fstatfs64(fd.as_raw_fd(), stat.as_mut_ptr())
+        })?;
+        stat.assume_init()
+    };
+    const RAMFS_MAGIC: i64 = 0x8584_58F6;
+    let block = stat.f_bsize as u64;
+    #[allow(clippy::unnecessary_cast)] // the widths differ between platforms
+    let kind = stat.f_type as i64;
+    Ok(Space {
+        free_bytes: stat.f_bavail.saturating_mul(block),
+        total_bytes: stat.f_blocks.saturating_mul(block),
+        free_inodes: stat.f_ffree,
+        total_inodes: stat.f_files,
+        in_memory: kind == libc::TMPFS_MAGIC as i64 || kind == RAMFS_MAGIC,
+    })
+}
+
+/// The names in a directory, read through a descriptor of its own.
+pub struct Names {
+    fd: OwnedFd,
+    buffer: Vec<u64>, // aligned as the kernel's records are
+    at: usize,
+    end: usize,
+}
+
+impl Names {
+    /// Takes a descriptor that nobody else reads names through. `Err(ENOMEM)` without memory.
+    pub fn of(fd: OwnedFd) -> Os<Names> {
+        let mut buffer = Vec::new();
+        buffer.try_reserve_exact(4096).map_err(|_| libc::ENOMEM)?;
+        buffer.resize(4096, 0);
+        Ok(Names {
+            fd,
+            buffer,
+            at: 0,
+            end: 0,
+        })
+    }
+
+    /// Opens `path` below `dir` to read its names.
+    pub fn open(dir: BorrowedFd, path: &CStr) -> Os<Names> {
+        Names::of(open(Some(dir), path, Open::OwnDir)?)
+    }
+
+    /// The next name but `.` and `..`; `None` at the end.
+    pub fn next(&mut self) -> Os<Option<&CStr>> {
+        loop {
+            if self.at == self.end {
+                // SAFETY: the pointer and length are those of the buffer.
+                let got = retry("getdents64", || unsafe {
+                    let bytes = self.buffer.len() * 8;
+                    libc::syscall(
+                        libc::SYS_getdents64,
+                        self.fd.as_raw_fd(),
+                        self.buffer.as_mut_ptr(),
+                        bytes,
+                    )
+                })?;
+                if got == 0 {
+                    return Ok(None);
+                }
+                (self.at, self.end) = (0, got as usize);
+            }
+            // SAFETY: the kernel filled `end` bytes with records; each starts on a multiple of 8, says its
+            // own length, and holds a NUL-terminated name.
+            let name = unsafe {
+                let record = self
+                    .buffer
+                    .as_ptr()
+                    .cast::<u8>()
+                    .add(self.at)
+                    .cast::<libc::dirent64>();
+                self.at += usize::from((*record).d_reclen);
+                CStr::from_ptr((&raw const (*record).d_name).cast())
+            };
+            if name != c"." && name != c".." {
+                return Ok(Some(name));
+            }
+        }
+    }
+}

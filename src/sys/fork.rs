@@ -1,0 +1,286 @@
+//! What `fork` does to us. A lock belongs to an opening of a file, and a child inherits the opening: so a child
+//! closes the descriptors of our locks at once, or it would keep a dead parent's locks. And a handle knows that it
+//! is in a child by a page that `fork` wipes: a process number proves nothing.
+use super::Os;
+use super::alloc::try_box;
+use super::call::once;
+use super::process::{errno, set_errno, sleep};
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+/// Forks that began, and that are over, in this process.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+static OVER: AtomicU64 = AtomicU64::new(0);
+
+/// Slots for the descriptors of locks, never given back, so that the child's handler can walk them
+/// without a lock.
+struct Slots {
+    fds: [AtomicI32; 64],
+    next: AtomicPtr<Slots>,
+}
+
+const FREE: i32 = -1;
+const CLAIMED: i32 = -2;
+/// The child's handler closed it; its `LockFd` is still there.
+const CLOSED: i32 = -3;
+
+impl Slots {
+    const fn new() -> Slots {
+        Slots {
+            fds: [const { AtomicI32::new(FREE) }; 64],
+            next: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
+
+    fn next(&self) -> Option<&'static Slots> {
+        // SAFETY: null, or leaked by `claim` and never freed.
+        unsafe { self.next.load(SeqCst).as_ref() }
+    }
+
+    fn claim() -> Os<&'static AtomicI32> {
+        let mut slots = &SLOTS;
+        loop {
+            for slot in &slots.fds {
+                if slot.compare_exchange(FREE, CLAIMED, SeqCst, SeqCst).is_ok() {
+                    return Ok(slot);
+                }
+            }
+            slots = match slots.next() {
+                Some(next) => next,
+                None => {
+                    let fresh = Box::into_raw(try_box(Slots::new()).map_err(|_| libc::ENOMEM)?);
+                    let null = std::ptr::null_mut();
+                    match slots.next.compare_exchange(null, fresh, SeqCst, SeqCst) {
+                        // SAFETY: never freed from here on.
+                        Ok(_) => unsafe { &*fresh },
+                        // SAFETY: `fresh` is still ours alone; `theirs` is never freed.
+                        Err(theirs) => unsafe {
+                            drop(Box::from_raw(fresh));
+                            &*theirs
+                        },
+                    }
+                }
+            };
+        }
+    }
+}
+
+static SLOTS: Slots = Slots::new();
+
+/// A descriptor through which a lock is held: closed in a forked child before anything else runs there.
+pub struct LockFd {
+    slot: &'static AtomicI32,
+}
+
+impl LockFd {
+    /// Opens with `open`, again where a fork came between that and its entry in the slots: that
+    /// child would keep the descriptor. Take the lock only afterwards.
+    pub fn open(mut open: impl FnMut() -> Os<OwnedFd>) -> Os<LockFd> {
+        let lock = LockFd {
+            slot: Slots::claim()?,
+        };
+        for _ in 0..200 {
+            let begun = BEGUN.load(SeqCst);
+            if OVER.load(SeqCst) == begun {
+                let fd = open()?;
+                lock.slot.store(fd.into_raw_fd(), SeqCst);
+                if BEGUN.load(SeqCst) == begun {
+                    return Ok(lock);
+                }
+                lock.close(CLAIMED);
+            }
+            sleep(Duration::from_micros(100));
+        }
+        Err(libc::EAGAIN) // this process does nothing but fork
+    }
+
+    /// The descriptor; EBADF in a forked child.
+    pub fn get(&self) -> Os<i32> {
+        let fd = self.slot.load(SeqCst);
+        if fd >= 0 { Ok(fd) } else { Err(libc::EBADF) }
+    }
+
+    /// The descriptor, for calls that want it borrowed.
+    pub fn borrow(&self) -> Os<BorrowedFd<'_>> {
+        // SAFETY: open for as long as `self` lives, but in a forked child, where nothing asks again.
+        self.get().map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
+    fn close(&self, then: i32) {
+        let fd = self.slot.swap(then, SeqCst);
+        if fd >= 0 {
+            // SAFETY: ours, and no longer in the slot.
+            unsafe { libc::close(fd) };
+        }
+    }
+}
+
+impl Drop for LockFd {
+    fn drop(&mut self) {
+        self.close(FREE);
+    }
+}
+
+unsafe extern "C" {
+    fn pthread_atfork(
+        prepare: Option<unsafe extern "C" fn()>,
+        parent: Option<unsafe extern "C" fn()>,
+        child: Option<unsafe extern "C" fn()>,
+    ) -> i32;
+}
+
+unsafe extern "C" fn before_fork() {
+    BEGUN.fetch_add(1, SeqCst);
+}
+
+unsafe extern "C" fn after_fork_in_parent() {
+    OVER.fetch_add(1, SeqCst);
+}
+
+/// Takes no lock and no memory: another thread of the parent may have held either.
+unsafe extern "C" fn after_fork_in_child() {
+    let kept = errno();
+    OVER.store(BEGUN.load(SeqCst), SeqCst);
+    // SAFETY: null, or mapped and never unmapped.
+    if let Some(page) = unsafe { PAGE.load(SeqCst).as_ref() } {
+        page.store(0, SeqCst); // for kernels that do not wipe it
+    }
+    let mut slots = Some(&SLOTS);
+    while let Some(some) = slots {
+        for slot in &some.fds {
+            let fd = slot.load(SeqCst);
+            if fd >= 0 {
+                slot.store(CLOSED, SeqCst);
+                // SAFETY: a descriptor of ours, no longer in its slot.
+                unsafe { libc::close(fd) };
+            } else if fd == CLAIMED {
+                slot.store(CLOSED, SeqCst); // its thread is not in this process
+            }
+        }
+        slots = some.next();
+    }
+    set_errno(kept);
+}
+
+/// A page that `fork` wipes; it holds the generation of processes that this one is.
+static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
+static LAST_GENERATION: AtomicU64 = AtomicU64::new(0);
+static REGISTERED: AtomicBool = AtomicBool::new(false);
+
+/// The process that opened a handle.
+#[derive(Clone, Copy, Debug)]
+pub struct Kin {
+    generation: u64,
+}
+
+impl Kin {
+    /// This process.
+    pub fn here() -> Os<Kin> {
+        if !REGISTERED.load(SeqCst) {
+            // Twice, by two threads at once, does no harm.
+            // SAFETY: the handlers stay loaded (`-z nodelete`).
+            let failed = unsafe {
+                pthread_atfork(
+                    Some(before_fork),
+                    Some(after_fork_in_parent),
+                    Some(after_fork_in_child),
+                )
+            };
+            if failed != 0 {
+                return Err(failed);
+            }
+            REGISTERED.store(true, SeqCst);
+        }
+        if PAGE.load(SeqCst).is_null() {
+            map_page()?;
+        }
+        // SAFETY: mapped above and never unmapped.
+        let page = unsafe { &*PAGE.load(SeqCst) };
+        if page.load(SeqCst) == 0 {
+            let fresh = LAST_GENERATION.fetch_add(1, SeqCst) + 1;
+            let _ = page.compare_exchange(0, fresh, SeqCst, SeqCst); // another thread's will do
+        }
+        Ok(Kin {
+            generation: page.load(SeqCst),
+        })
+    }
+
+    /// Whether this process is a forked child of that one.
+    pub fn in_child(&self) -> bool {
+        // SAFETY: `here` mapped it, and it is never unmapped.
+        unsafe { (*PAGE.load(SeqCst)).load(SeqCst) != self.generation }
+    }
+}
+
+fn map_page() -> Os<()> {
+    let size = super::page_size();
+    let mut page = libc::MAP_FAILED;
+    once("mmap", || {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping; no existing memory changes.
+        page = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                size,
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags,
+                -1,
+                0,
+            )
+        };
+        if page == libc::MAP_FAILED { -1 } else { 0 }
+    })?;
+    // SAFETY: our own page. A kernel that cannot wipe it leaves that to the child's handler.
+    unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) };
+    if PAGE
+        .compare_exchange(std::ptr::null_mut(), page.cast(), SeqCst, SeqCst)
+        .is_err()
+    {
+        // SAFETY: another thread was faster; this page is known to nobody.
+        unsafe { libc::munmap(page, size) };
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::{KeyLockMode, Open, flock, open};
+    use std::os::fd::{AsFd, AsRawFd};
+
+    /// A child that inherits a lock's descriptor keeps the lock; ours has closed it, and knows what it is.
+    #[test]
+    fn a_forked_child_keeps_no_lock_and_knows_that_it_is_a_child() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = std::ffi::CString::new(dir.path().to_str().unwrap()).unwrap();
+        let kin = Kin::here().unwrap();
+        let lock = LockFd::open(|| open(None, &path, Open::Dir)).unwrap();
+        flock(lock.borrow().unwrap(), KeyLockMode::Exclusive).unwrap();
+        let (mut from_child, to_parent) = std::io::pipe().unwrap();
+        let (from_parent, to_child) = std::io::pipe().unwrap();
+        // SAFETY: the child calls nothing but system calls and `_exit`.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let told = [u8::from(kin.in_child() && lock.get() == Err(libc::EBADF))];
+            // SAFETY: plain system calls on descriptors that are open.
+            unsafe {
+                libc::write(to_parent.as_raw_fd(), told.as_ptr().cast(), 1);
+                libc::close(to_child.as_raw_fd());
+                libc::read(from_parent.as_raw_fd(), told.as_ptr().cast_mut().cast(), 1);
+                libc::_exit(0);
+            }
+        }
+        let mut told = [0];
+        std::io::Read::read_exact(&mut from_child, &mut told).unwrap();
+        assert_eq!(told, [1]);
+        assert!(!kin.in_child());
+        drop(lock); // the child lives on
+        let again = open(None, &path, Open::Dir).unwrap();
+        let free = flock(again.as_fd(), KeyLockMode::Exclusive);
+        drop(to_child);
+        // SAFETY: our own child.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+        assert_eq!(free, Ok(()));
+    }
+}

@@ -1,0 +1,26 @@
+//! Floor 1: the operating system. Every call goes through [`call::retry`] or [`call::once`], where a test can make
+//! the N-th one fail; each answers `Ok` or the errno, and nothing here decides what that means.
+//!
+//! This is the one place that another platform would change.
+mod alloc;
+mod call;
+mod cgroup;
+mod file;
+mod fork;
+mod lock;
+mod memory;
+mod process;
+pub mod thread;
+
+pub use alloc::{Block, NoMemory, Shared, Text, fill, try_box, try_concat, try_push, try_text};
+#[cfg(test)]
+pub use call::faults;
+pub use cgroup::MemoryLimit;
+pub use file::*;
+pub use fork::{Kin, LockFd};
+pub use lock::{KeyLockMode, flock, ofd_lock, ofd_unlock};
+pub use memory::{Pinned, Region, map_blob};
+pub use process::*;
+
+/// What a call answers: the errno where it failed.
+pub type Os<T> = Result<T, i32>;

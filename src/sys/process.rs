@@ -1,0 +1,116 @@
+//! What the process is and may: errno, clock, limits, environment, cancellation.
+use super::Os;
+use super::call::once;
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+pub fn errno() -> i32 {
+    // SAFETY: the C library's own, per thread.
+    unsafe { *libc::__errno_location() }
+}
+
+pub fn set_errno(errno: i32) {
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = errno }
+}
+
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: i32, old: *mut i32) -> i32;
+}
+
+/// Puts `pthread_cancel` off: it would unwind through Rust frames. Answers what to restore.
+pub fn cancel_off() -> i32 {
+    const PTHREAD_CANCEL_DISABLE: i32 = 1;
+    let mut old = 0;
+    // SAFETY: `old` outlives the call.
+    unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &mut old) };
+    old
+}
+
+pub fn cancel_restore(old: i32) {
+    let mut ignored = 0;
+    // SAFETY: `ignored` outlives the call.
+    unsafe { pthread_setcancelstate(old, &mut ignored) };
+}
+
+pub fn effective_uid() -> u32 {
+    // SAFETY: always succeeds.
+    unsafe { libc::geteuid() }
+}
+
+pub fn page_size() -> usize {
+    // SAFETY: always succeeds for this name.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+pub fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut now = MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: `now` is valid, and stays 0 should the clock be unknown.
+    let now = unsafe {
+        libc::clock_gettime(clock, now.as_mut_ptr());
+        now.assume_init()
+    };
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Time that never goes back, in nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// Sleeps, or less where a signal comes.
+pub fn sleep(time: Duration) {
+    let time = libc::timespec {
+        tv_sec: time.as_secs() as _,
+        tv_nsec: time.subsec_nanos() as _,
+    };
+    // SAFETY: `time` outlives the call.
+    unsafe { libc::nanosleep(&time, std::ptr::null_mut()) };
+}
+
+/// The largest file this process may write: beyond it the kernel sends SIGXFSZ before it answers.
+pub fn file_size_limit() -> u64 {
+    let mut limit = MaybeUninit::<libc::rlimit64>::uninit();
+    // SAFETY: `limit` is filled where the call succeeds.
+    match once("getrlimit", || unsafe {
+        libc::getrlimit64(libc::RLIMIT_FSIZE, limit.as_mut_ptr())
+    }) {
+        // SAFETY: filled.
+        Ok(_) => unsafe { limit.assume_init().rlim_cur },
+        Err(_) => u64::MAX, // nothing known: the write itself will tell
+    }
+}
+
+/// 64 bits that nobody can guess.
+pub fn random() -> Os<u64> {
+    let mut bytes = [0; 8];
+    // SAFETY: the pointer and length are those of the array.
+    let got = super::call::retry("getrandom", || unsafe {
+        libc::getrandom(bytes.as_mut_ptr().cast(), 8, 0)
+    })?;
+    if got == 8 {
+        Ok(u64::from_ne_bytes(bytes))
+    } else {
+        Err(libc::EIO)
+    }
+}
+
+/// A variable of the environment, copied into `buffer`; `None` where it is not set, or the program
+/// runs with more rights than its caller. `Err` where it does not fit.
+pub fn environment<'a>(name: &CStr, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>, ()> {
+    // SAFETY: `getenv` answers NULL or a C string, which is copied at once.
+    unsafe {
+        if libc::getauxval(libc::AT_SECURE) != 0 {
+            return Ok(None);
+        }
+        let value = libc::getenv(name.as_ptr());
+        if value.is_null() {
+            return Ok(None);
+        }
+        let value = CStr::from_ptr(value).to_bytes();
+        let copy = buffer.get_mut(..value.len()).ok_or(())?;
+        copy.copy_from_slice(value);
+        Ok(Some(copy))
+    }
+}

@@ -1,0 +1,51 @@
+//! A blob being written: a file in its owner's room, and the bytes it is charged with.
+use super::budget::Budget;
+use super::room::{self, Room};
+use crate::key::Key;
+use crate::sys::{self, Kin, Shared};
+use std::os::fd::{AsFd, OwnedFd};
+
+pub struct Draft {
+    pub room: Shared<Room>,
+    pub sub: u32,
+    pub key: Key,
+    pub file: OwnedFd,
+    /// Bytes written.
+    pub len: u64,
+    /// Bytes reserved or written, as the budget knows them.
+    pub charged: u64,
+    pub budget: Shared<Budget>,
+    /// It became a blob, and its name in the room is that blob's link now.
+    pub published: bool,
+    pub in_memory: bool,
+    pub kin: Kin,
+}
+
+impl Draft {
+    /// Takes back a charge for bytes that were refused.
+    pub fn uncharge(&mut self, bytes: u64) {
+        self.charged -= bytes;
+        self.budget.refund(bytes);
+    }
+
+    /// Its name in the room.
+    pub fn path(&self) -> super::ground::Path {
+        room::file(self.sub, self.key.as_bytes())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.published || self.kin.in_child() {
+            return;
+        }
+        self.budget.refund(self.charged);
+        let path = self.path();
+        // By inode, not by name alone: somebody may have removed the file, and a thread made another of that name.
+        if let (Ok(dir), Ok(ours)) = (self.room.dir(), sys::stat_fd(self.file.as_fd()))
+            && sys::stat(Some(dir), path.as_c_str()).is_ok_and(|named| named.ident == ours.ident)
+        {
+            let _ = sys::unlink(dir, path.as_c_str()); // else it dies with the room
+        }
+    }
+}

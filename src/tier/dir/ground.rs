@@ -1,0 +1,217 @@
+//! What a directory tier stands on: the descriptors of its directories, the lock file, and whether they are still
+//! what their path leads to. A ground never changes; a stale one is replaced, and lives on for whoever still uses it.
+use crate::error::{Fault, NOT_OURS};
+use crate::key::Key;
+use crate::sys::{self, Ident, KeyLockMode, LockFd, Meta, Open, Os, Shared, Text};
+use crate::tier::Found;
+use std::ffi::CStr;
+use std::fmt::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Version of the layout on a tier, in the name of our directory there.
+const LAYOUT: u32 = 1;
+/// The file whose bytes are locked: a name that no store can have.
+const LOCK_FILE: &CStr = c"\\lock";
+const OBJECTS: &CStr = c"objects";
+const OWNERS: &CStr = c"owners";
+
+/// A path below a tier's directory: names of up to 255 bytes and a little between them.
+pub type Path = Text<600>;
+
+/// Puts the parts of a relative path together.
+pub fn path(parts: &[&[u8]]) -> Path {
+    let mut path = Path::new();
+    for part in parts {
+        path.push(part);
+    }
+    path
+}
+
+/// What is made where it is missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// All of it, to store.
+    Create,
+    /// Nothing: use what is there.
+    Existing,
+    /// Nothing, and change nothing.
+    ReadOnly,
+}
+
+pub struct Ground {
+    /// Ours on this tier, held with a shared lock, which keeps systemd-tmpfiles away.
+    pub base: LockFd,
+    pub base_ident: Ident,
+    pub lock: LockFd,
+    pub objects: OwnedFd,
+    objects_ident: Ident,
+    objects_path: Box<[u8]>,
+    pub owners: OwnedFd,
+    pub owners_ident: Ident,
+    /// A filesystem whose files are memory.
+    pub in_memory: bool,
+    /// Whether keys can be locked for change, and what is missing can be made.
+    pub mode: Mode,
+}
+
+/// The name of our directory on a tier.
+pub fn base_name(uid: u32) -> Text<32> {
+    let mut name = Text::new();
+    let _ = write!(name, "vfs{LAYOUT}-{uid}"); // fits
+    name
+}
+
+impl Ground {
+    /// Opens the ground of the store `name` on the tier at `dir`.
+    pub fn open(dir: &CStr, uid: u32, name: &Key, mode: Mode) -> Result<Shared<Ground>, Fault> {
+        // Somebody may remove what was just made, or make what was just missing: once more then.
+        match Self::try_open(dir, uid, name, mode) {
+            Err(fault) if fault.is_lost_ground() && mode == Mode::Create => {
+                Self::try_open(dir, uid, name, mode)
+            }
+            answer => answer,
+        }
+    }
+
+    fn try_open(dir: &CStr, uid: u32, name: &Key, mode: Mode) -> Result<Shared<Ground>, Fault> {
+        let tier = sys::open(None, dir, Open::Dir)
+            .map_err(|e| Fault::os(e, "opening the tier's directory"))?;
+        let base_name = base_name(uid);
+        let base = LockFd::open(|| own_dir(tier.as_fd(), base_name.as_c_str(), mode))
+            .map_err(|e| Fault::os(e, "opening our directory on the tier"))?;
+        let base_fd = base
+            .borrow()
+            .map_err(|e| Fault::os(e, "opening our directory on the tier"))?;
+        let meta = sys::stat_fd(base_fd)
+            .map_err(|e| Fault::os(e, "checking our directory on the tier"))?;
+        if meta.uid != uid || meta.permissions() != 0o700 {
+            return Err(Fault::os(libc::EPERM, NOT_OURS));
+        }
+        match sys::flock(base_fd, KeyLockMode::Shared) {
+            Ok(()) | Err(libc::EWOULDBLOCK) => {} // a cleaner is just looking at it: it lets go on its own
+            Err(_) if mode == Mode::ReadOnly => {}
+            Err(e) => return Err(Fault::os(e, "locking our directory on the tier")),
+        }
+        let how = match mode {
+            Mode::Create => Open::Lock,
+            Mode::Existing => Open::LockExisting,
+            Mode::ReadOnly => Open::LockToShare,
+        };
+        let lock = LockFd::open(|| sys::open(Some(base_fd), LOCK_FILE, how))
+            .map_err(|e| Fault::os(e, "opening the lock file"))?;
+        let making = "opening the store's directories";
+        let store = own_dir(base_fd, name.as_c_str(), mode).map_err(|e| Fault::os(e, making))?;
+        let objects = own_dir(store.as_fd(), OBJECTS, mode).map_err(|e| Fault::os(e, making))?;
+        let owners = own_dir(store.as_fd(), OWNERS, mode).map_err(|e| Fault::os(e, making))?;
+        let ident = |fd: &OwnedFd| {
+            sys::stat_fd(fd.as_fd())
+                .map(|m| m.ident)
+                .map_err(|e| Fault::os(e, making))
+        };
+        let (objects_ident, owners_ident) = (ident(&objects)?, ident(&owners)?);
+        let space = sys::space(objects.as_fd())
+            .map_err(|e| Fault::os(e, "asking the filesystem for its room"))?;
+        let objects_path = [
+            dir.to_bytes(),
+            b"/",
+            base_name.as_bytes(),
+            b"/",
+            name.as_bytes(),
+            b"/",
+            OBJECTS.to_bytes_with_nul(),
+        ];
+        let no_memory = |_| Fault::memory("opening a tier");
+        Shared::try_new(Ground {
+            base,
+            base_ident: meta.ident,
+            lock,
+            objects,
+            objects_ident,
+            objects_path: sys::try_concat(&objects_path).map_err(no_memory)?,
+            owners,
+            owners_ident,
+            in_memory: space.in_memory,
+            mode,
+        })
+        .map_err(no_memory)
+    }
+
+    /// The blob that is published here under a key.
+    pub fn look(&self, key: &Key) -> Result<Option<Found>, Fault> {
+        match sys::stat(Some(self.objects.as_fd()), key.as_c_str()) {
+            Ok(meta) => found(&meta).map(Some),
+            Err(e) => absent(e, "looking for a blob"),
+        }
+    }
+
+    /// Removes the name of a blob; it may be gone.
+    pub fn unlink(&self, key: &Key) -> Result<(), Fault> {
+        match sys::unlink(self.objects.as_fd(), key.as_c_str()) {
+            Ok(()) | Err(libc::ENOENT) => Ok(()),
+            Err(e) => Err(Fault::os(e, "removing a blob")),
+        }
+    }
+
+    /// Whether the tier's path still leads here.
+    pub fn is_current(&self) -> bool {
+        let path = CStr::from_bytes_with_nul(&self.objects_path).unwrap_or(c"");
+        sys::stat(None, path).is_ok_and(|meta| meta.ident == self.objects_ident)
+    }
+
+    /// The path of the lock file, for a forked child, whose own descriptor of it was closed.
+    pub fn lock_path(&self) -> Path {
+        let store = parent(parent(
+            self.objects_path.strip_suffix(&[0]).unwrap_or_default(),
+        ));
+        path(&[store, b"/", LOCK_FILE.to_bytes()])
+    }
+}
+
+/// What a file says of the blob that it is.
+pub fn found(meta: &Meta) -> Result<Found, Fault> {
+    if !meta.is_file() {
+        return Err(Fault::os(
+            libc::EINVAL,
+            "looking at a blob: not a regular file",
+        ));
+    }
+    let has_owner = meta.links > 1;
+    Ok(Found {
+        ident: meta.ident,
+        size: meta.size,
+        stored_at_ns: meta.modified_ns,
+        has_owner,
+    })
+}
+
+/// A name that the filesystem cannot have is not there either.
+pub fn absent<T>(errno: i32, what: &'static str) -> Result<Option<T>, Fault> {
+    match errno {
+        libc::ENOENT | libc::ENAMETOOLONG => Ok(None),
+        e => Err(Fault::os(e, what)),
+    }
+}
+
+fn parent(path: &[u8]) -> &[u8] {
+    &path[..path.iter().rposition(|&b| b == b'/').unwrap_or(0)]
+}
+
+/// Opens a directory of ours, making it where that is wanted.
+fn own_dir(at: BorrowedFd, name: &CStr, mode: Mode) -> Os<OwnedFd> {
+    match sys::open(Some(at), name, Open::OwnDir) {
+        Err(libc::ENOENT) if mode == Mode::Create => {}
+        answer => return answer,
+    }
+    match sys::make_dir(at, name) {
+        Ok(()) => {
+            let dir = sys::open(Some(at), name, Open::OwnDir)?;
+            let meta = sys::stat_fd(dir.as_fd())?;
+            if meta.permissions() != 0o700 && meta.uid == sys::effective_uid() {
+                sys::set_mode(dir.as_fd(), 0o700)?; // the process's umask took some of it
+            }
+            Ok(dir)
+        }
+        Err(libc::EEXIST) => sys::open(Some(at), name, Open::OwnDir),
+        Err(e) => Err(e),
+    }
+}

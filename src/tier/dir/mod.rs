@@ -1,0 +1,640 @@
+//! A tier that is a directory: shared memory is the directory whose filesystem is memory, a disk's is any other.
+//!
+//! Its bytes are placed with `write`, which answers ENOSPC, never through a mapping of pages that nobody reserved.
+mod budget;
+mod draft;
+mod ground;
+mod room;
+
+pub use budget::Budget;
+pub use draft::Draft;
+pub use ground::{Ground, Mode};
+
+use super::{Blob, Found, Publish, Tier};
+use crate::error::{Code, Fault};
+use crate::key::Key;
+use crate::options::TierSpec;
+use crate::sys::{self, Ident, KeyLockMode, Kin, Names, NoMemory, Open, Region, Shared, Space};
+use ground::{absent, found};
+use room::Entry;
+pub use room::{Room, RoomRef};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+/// How often directories that were removed under us are made anew before that is given up.
+const GROUND_TRIES: usize = 8;
+
+pub struct DirTier {
+    dir: Box<[u8]>,
+    shm: bool,
+    uid: u32,
+    name: Key,
+    mode: Mode,
+    kin: Kin,
+    pub budget: Shared<Budget>,
+    ground: Mutex<Option<Shared<Ground>>>,
+    room: Mutex<RoomState>,
+}
+
+enum RoomState {
+    None,
+    Some(Shared<Room>),
+    /// The handle was shut down: nothing is made any more.
+    Closed,
+}
+
+/// A key's byte of the lock file, held.
+pub struct Hold {
+    pub ground: Shared<Ground>,
+    number: u64,
+    /// In a forked child, whose descriptor of the lock file was closed: another one.
+    own: Option<OwnedFd>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.own.is_none()
+            && let Ok(fd) = self.ground.lock.get()
+        {
+            let _ = sys::ofd_unlock(fd, self.number); // unlocking what we hold cannot fail
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl DirTier {
+    pub fn new(
+        spec: &TierSpec,
+        dir: &[u8],
+        uid: u32,
+        name: Key,
+        mode: Mode,
+        kin: Kin,
+    ) -> Result<DirTier, NoMemory> {
+        Ok(DirTier {
+            dir: sys::try_concat(&[dir])?,
+            shm: spec.shm,
+            uid,
+            name,
+            mode,
+            kin,
+            budget: Shared::try_new(Budget::new(spec.max, spec.reserve))?,
+            ground: Mutex::new(None),
+            room: Mutex::new(RoomState::None),
+        })
+    }
+
+    /// Whether it was named `shm`.
+    pub fn is_shm(&self) -> bool {
+        self.shm
+    }
+
+    pub fn dir(&self) -> &CStr {
+        CStr::from_bytes_with_nul(&self.dir).unwrap_or(c"")
+    }
+
+    fn open_ground(&self, mode: Mode) -> Result<Shared<Ground>, Fault> {
+        Ground::open(self.dir(), self.uid, &self.name, mode)
+    }
+
+    /// What the tier stands on, to change things or only to look.
+    pub fn ground(&self, to_change: bool) -> Result<Shared<Ground>, Fault> {
+        let mut ground = match self.ground.try_lock() {
+            Ok(ground) => ground,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // A thread that is not in this process may have held it.
+            Err(TryLockError::WouldBlock) if self.kin.in_child() => {
+                return self.open_ground(Mode::ReadOnly);
+            }
+            Err(TryLockError::WouldBlock) => lock(&self.ground),
+        };
+        let mode = if self.kin.in_child() {
+            Mode::ReadOnly
+        } else {
+            self.mode
+        };
+        if let Some(known) = &*ground
+            && (!to_change || known.mode == mode)
+        {
+            return Ok(known.clone());
+        }
+        let fresh = match self.open_ground(mode) {
+            // What cannot be made may still be read.
+            Err(_) if !to_change && mode == Mode::Create => self.open_ground(Mode::ReadOnly)?,
+            answer => answer?,
+        };
+        *ground = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    /// Compares the ground with the tier's path; true where it was replaced.
+    pub fn refresh(&self) -> Result<bool, Fault> {
+        match self.ground(false) {
+            Ok(known) if known.is_current() => Ok(false),
+            Ok(known) => {
+                self.forget(&known);
+                match self.ground(false) {
+                    Ok(_) => Ok(true),
+                    Err(fault) if fault.is_nothing_here() => Ok(true),
+                    Err(fault) => Err(fault),
+                }
+            }
+            Err(fault) if fault.is_nothing_here() => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Gives a stale ground up; the next call opens another.
+    fn forget(&self, stale: &Shared<Ground>) {
+        if let Ok(mut ground) = self.ground.try_lock()
+            && ground
+                .as_ref()
+                .is_some_and(|known| Shared::same(known, stale))
+        {
+            *ground = None;
+        }
+    }
+
+    /// Our room on this ground, made at first need.
+    fn room(&self, ground: &Shared<Ground>) -> Result<Shared<Room>, Fault> {
+        let mut state = lock(&self.room);
+        match &*state {
+            RoomState::Closed => return Err(Fault::last(Code::Shutdown, 0, "making a room")),
+            RoomState::Some(room) if room.ground.owners_ident == ground.owners_ident => {
+                return Ok(room.clone());
+            }
+            _ => {}
+        }
+        let room = Room::make(ground)?;
+        *state = RoomState::Some(room.clone());
+        Ok(room)
+    }
+
+    fn current_room(&self) -> Option<Shared<Room>> {
+        match &*lock(&self.room) {
+            RoomState::Some(room) => Some(room.clone()),
+            _ => None,
+        }
+    }
+
+    fn draft_on(&self, ground: &Shared<Ground>, key: &Key) -> Result<Draft, Fault> {
+        let room = self.room(ground)?;
+        let (file, sub) = room.new_file(key)?;
+        Ok(Draft {
+            room,
+            sub,
+            key: *key,
+            file,
+            len: 0,
+            charged: 0,
+            budget: self.budget.clone(),
+            published: false,
+            in_memory: ground.in_memory,
+            kin: self.kin,
+        })
+    }
+
+    /// Whether the blob `found` under `key` is this handle's own.
+    pub fn owns(&self, key: &Key, found: &Found) -> Result<bool, Fault> {
+        if !found.has_owner || self.kin.in_child() {
+            return Ok(false);
+        }
+        match self.current_room() {
+            Some(room) => Ok(room.find(key, found.ident)?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether the blob `found` under `key` belongs to an owner that is dead. Looks once at each owner.
+    pub fn is_orphan(&self, key: &Key, found: &Found) -> Result<bool, Fault> {
+        let looking = |e| Fault::os(e, "looking for a blob's owner");
+        let ground = self.ground(false)?;
+        let owners = ground.owners.as_fd();
+        let mut names = Names::open(owners, c".").map_err(looking)?;
+        while let Some(id) = names.next().map_err(looking)? {
+            let link = ground::path(&[id.to_bytes(), b"/", key.as_bytes()]);
+            let holds = sys::stat(Some(owners), link.as_c_str())
+                .is_ok_and(|meta| meta.ident == found.ident);
+            // A blob that replaced another of its owner's lies in a sub-room: only a dead owner's need a search.
+            if (holds
+                || sys::stat(
+                    Some(owners),
+                    ground::path(&[id.to_bytes(), b"/\\1"]).as_c_str(),
+                )
+                .is_ok())
+                && room::is_dead(owners, id)
+                && (holds || self.lies_below(owners, id, key, found.ident))
+            {
+                return Ok(true);
+            }
+            if holds {
+                return Ok(false);
+            }
+        }
+        Ok(false)
+    }
+
+    fn lies_below(&self, owners: BorrowedFd, id: &CStr, key: &Key, ident: Ident) -> bool {
+        let Ok(dir) = sys::open(Some(owners), id, Open::OwnDir) else {
+            return false;
+        };
+        let mut found = false;
+        let _ = room::each_entry(dir.as_fd(), |entry| {
+            if let Entry::File {
+                key: other, meta, ..
+            } = entry
+            {
+                found |= other == *key && meta.ident == ident;
+            }
+            Ok(())
+        });
+        found
+    }
+
+    /// Whether the store `name` has a directory here.
+    pub fn has_store(&self, name: &Key) -> bool {
+        let found = self.ground(false).and_then(|ground| {
+            let looking = |e| Fault::os(e, "looking for a store");
+            sys::stat(
+                Some(ground.base.borrow().map_err(looking)?),
+                name.as_c_str(),
+            )
+            .map_err(looking)
+        });
+        found.is_ok_and(|meta| meta.is_dir())
+    }
+
+    /// The filesystem's room.
+    pub fn space(&self) -> Result<Space, Fault> {
+        let asking = |e| Fault::os(e, "asking the filesystem for its room");
+        match self.ground(false) {
+            Ok(ground) => sys::space(ground.objects.as_fd()).map_err(asking),
+            Err(_) => {
+                let dir = sys::open(None, self.dir(), Open::Dir).map_err(asking)?;
+                sys::space(dir.as_fd()).map_err(asking)
+            }
+        }
+    }
+
+    /// Number and bytes of the blobs that this handle owns here, counted now.
+    pub fn count_owned(&self) -> Result<(u64, u64), Fault> {
+        let (mut blobs, mut bytes) = (0, 0);
+        if let Some(room) = self.current_room() {
+            room::each_entry(room.dir()?, |entry| {
+                if let Entry::File { meta, .. } = entry
+                    && meta.links > 1
+                {
+                    blobs += 1;
+                    bytes += meta.size;
+                }
+                Ok(())
+            })?;
+        }
+        Ok((blobs, bytes))
+    }
+
+    /// Whether `bytes` would fit here now.
+    pub fn has_room(&self, bytes: u64) -> Result<bool, Fault> {
+        let space = self.space()?;
+        let known = space.total_bytes != 0;
+        Ok((!known || space.free_bytes >= bytes) && self.budget.has_room(&space, bytes))
+    }
+
+    /// Nothing is made here any more. Answers the room that is to be emptied.
+    pub fn close(&self) -> Option<Shared<Room>> {
+        match std::mem::replace(&mut *lock(&self.room), RoomState::Closed) {
+            RoomState::Some(room) => Some(room),
+            _ => None,
+        }
+    }
+
+    /// Lists the keys that are published here.
+    pub fn names(&self) -> Result<Option<Names>, Fault> {
+        let _ = self.refresh()?;
+        match self.ground(false) {
+            Ok(ground) => Names::open(ground.objects.as_fd(), c".")
+                .map(Some)
+                .or_else(|e| absent(e, "listing the store")),
+            Err(fault) if fault.is_nothing_here() => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Charges a draft with `more` bytes if the tier's limits allow them.
+    fn allow(&self, draft: &mut Draft, more: u64) -> Result<(), Fault> {
+        self.budget
+            .allow(draft.file.as_fd(), draft.in_memory, draft.len, more)?;
+        self.budget
+            .charge(more, || self.count_owned().ok().map(|(_, bytes)| bytes))?;
+        draft.charged += more;
+        Ok(())
+    }
+
+    /// Takes dead owners' rooms on a ground one after the other.
+    pub fn each_dead_room(
+        &self,
+        ground: &Ground,
+        mut each: impl FnMut(RoomRef) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let reading = |e| Fault::os(e, "reading the rooms of owners");
+        let mut names = Names::open(ground.owners.as_fd(), c".").map_err(reading)?;
+        let mut first = None;
+        while let Some(id) = names.next().map_err(reading)? {
+            let emptied = match room::take_dead(ground.owners.as_fd(), id) {
+                Ok(Some(dir)) => dir
+                    .borrow()
+                    .map_err(reading)
+                    .and_then(|dir| each(RoomRef { dir, id, ground })),
+                Ok(None) | Err(libc::ENOENT | libc::ENOTDIR) => Ok(()), // alive, or gone meanwhile, or none of ours
+                Err(e) => Err(reading(e)),
+            };
+            if let Err(fault) = emptied {
+                first.get_or_insert(fault);
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// The stores on this tier.
+    pub fn stores(&self) -> Result<Option<Names>, Fault> {
+        let ground = match self.ground(false) {
+            Err(fault) if fault.is_nothing_here() => return Ok(None),
+            answer => answer?,
+        };
+        let reading = |e| Fault::os(e, "reading the stores on a tier");
+        Names::open(ground.base.borrow().map_err(reading)?, c".")
+            .map(Some)
+            .map_err(reading)
+    }
+
+    /// Gives up a room that was removed under us; true where that was so.
+    fn forget_lost_room(&self, lost: &Shared<Room>) -> bool {
+        let mut state = lock(&self.room);
+        let gone = lost.is_gone();
+        if gone && matches!(&*state, RoomState::Some(room) if Shared::same(room, lost)) {
+            *state = RoomState::None;
+        }
+        gone
+    }
+
+    /// Removes the owner's link to a blob whose name is gone: our own, or by a look at each owner.
+    pub fn unlink_owner(&self, ground: &Ground, key: &Key, found: &Found) -> Result<(), Fault> {
+        if !found.has_owner {
+            return Ok(());
+        }
+        if let Some(room) = self.current_room()
+            && let Some(path) = room.find(key, found.ident)?
+        {
+            self.budget.removed(found.size);
+            return sys::unlink(room.dir()?, path.as_c_str())
+                .map_err(|e| Fault::os(e, "removing a blob's bytes"));
+        }
+        room::release_foreign(ground.owners.as_fd(), key, found.ident)
+            .map_err(|e| Fault::os(e, "removing a blob's bytes"))
+    }
+
+    /// Locks the byte of a key on the current ground; `None` where another has it.
+    fn try_hold(
+        &self,
+        ground: Shared<Ground>,
+        number: u64,
+        mode: KeyLockMode,
+    ) -> Result<Option<Hold>, Fault> {
+        let locking = |e| Fault::os(e, "locking a key");
+        let own = match ground.lock.get() {
+            Ok(_) => None,
+            Err(_) => Some(
+                sys::open(None, ground.lock_path().as_c_str(), Open::LockToShare)
+                    .map_err(locking)?,
+            ),
+        };
+        let fd = match &own {
+            Some(own) => own.as_raw_fd(),
+            None => ground.lock.get().map_err(locking)?,
+        };
+        match sys::ofd_lock(fd, number, mode) {
+            Ok(()) => Ok(Some(Hold {
+                ground,
+                number,
+                own,
+            })),
+            Err(libc::EAGAIN | libc::EACCES) => Ok(None),
+            Err(e) => Err(locking(e)),
+        }
+    }
+}
+
+impl Tier for DirTier {
+    type Hold = Hold;
+    type Draft = Draft;
+
+    fn find(&self, key: &Key) -> Result<Option<Blob>, Fault> {
+        let opening = "opening a blob";
+        let ground = match self.ground(false) {
+            Err(fault) if fault.is_nothing_here() => return Ok(None),
+            answer => answer?,
+        };
+        let file = match sys::open(Some(ground.objects.as_fd()), key.as_c_str(), Open::Read) {
+            Ok(file) => file,
+            Err(e) => return absent(e, opening),
+        };
+        let meta = sys::stat_fd(file.as_fd()).map_err(|e| Fault::os(e, opening))?;
+        Ok(Some(Blob::File(file, found(&meta)?)))
+    }
+
+    fn look(&self, key: &Key) -> Result<Option<Found>, Fault> {
+        match self.ground(false) {
+            Ok(ground) => ground.look(key),
+            Err(fault) if fault.is_nothing_here() => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn hold(&self, number: u64, mode: KeyLockMode) -> Result<Option<Hold>, Fault> {
+        let to_change = mode == KeyLockMode::Exclusive;
+        for _ in 0..GROUND_TRIES {
+            let ground = self.ground(to_change)?;
+            let Some(hold) = self.try_hold(ground.clone(), number, mode)? else {
+                return Ok(None);
+            };
+            // Only now: while we waited the lock file, or all of it, may have been removed.
+            let linked = match &hold.own {
+                Some(_) => true, // just opened by its path
+                None => sys::stat_fd(
+                    ground
+                        .lock
+                        .borrow()
+                        .map_err(|e| Fault::os(e, "locking a key"))?,
+                )
+                .is_ok_and(|meta| meta.links > 0),
+            };
+            if linked && ground.is_current() {
+                return Ok(Some(hold));
+            }
+            drop(hold);
+            self.forget(&ground);
+        }
+        Err(Fault::os(
+            libc::ESTALE,
+            "locking a key: the tier's directories go away again and again",
+        ))
+    }
+
+    fn draft(&self, key: &Key) -> Result<Draft, Fault> {
+        let mut last = Fault::os(libc::ESTALE, "making a draft");
+        for _ in 0..GROUND_TRIES {
+            let ground = self.ground(true)?;
+            match self.draft_on(&ground, key) {
+                // Somebody removed our directories: make them anew.
+                Err(fault) if fault.is_lost_ground() => {
+                    last = fault;
+                    let lost_room = self
+                        .current_room()
+                        .is_some_and(|room| self.forget_lost_room(&room));
+                    if !lost_room || !ground.is_current() {
+                        self.forget(&ground);
+                    }
+                }
+                answer => return answer,
+            }
+        }
+        Err(last)
+    }
+
+    fn append(&self, draft: &mut Draft, data: &[u8]) -> Result<(), Fault> {
+        let more = data.len() as u64;
+        self.allow(draft, more)?;
+        if let Err(e) = sys::write_all(draft.file.as_fd(), data, draft.len) {
+            draft.uncharge(more);
+            let free = sys::space(draft.file.as_fd())
+                .ok()
+                .map(|space| space.free_bytes);
+            let _ = sys::truncate(draft.file.as_fd(), draft.len); // gives back what was written of it
+            return Err(Fault {
+                free,
+                ..Fault::os(e, "writing a blob")
+            });
+        }
+        draft.len += more;
+        Ok(())
+    }
+
+    fn reserve(&self, draft: &mut Draft, len: usize) -> Result<Region, Fault> {
+        let no_memory = |_| Fault::memory("reserving memory for a writer");
+        if !draft.in_memory {
+            return Region::private(len).map_err(no_memory);
+        }
+        let more = len as u64;
+        self.allow(draft, more)?;
+        match sys::reserve(draft.file.as_fd(), draft.len, more) {
+            Ok(()) => Region::of_file(draft.file.as_fd(), draft.len, len).map_err(|e| {
+                draft.uncharge(more);
+                no_memory(e)
+            }),
+            Err(libc::EOPNOTSUPP | libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::EINTR) => {
+                draft.uncharge(more);
+                Region::private(len).map_err(no_memory)
+            }
+            Err(e) => {
+                draft.uncharge(more);
+                let free = sys::space(draft.file.as_fd())
+                    .ok()
+                    .map(|space| space.free_bytes);
+                Err(Fault {
+                    free,
+                    ..Fault::os(e, "reserving room for a writer")
+                })
+            }
+        }
+    }
+
+    fn settle(&self, draft: &mut Draft, region: &Region) -> Result<(), Fault> {
+        if region.is_private() {
+            return self.append(draft, region.bytes());
+        }
+        draft.len += region.len() as u64;
+        Ok(())
+    }
+
+    fn publish(&self, hold: &Hold, draft: &mut Draft, how: Publish) -> Result<(), Fault> {
+        let publishing = |e| Fault::os(e, "publishing a blob");
+        if hold.ground.owners_ident != draft.room.ground.owners_ident {
+            return Err(publishing(libc::ESTALE));
+        }
+        // Its name is its own, unless somebody removed the file by hand and a thread made another.
+        if sys::stat_fd(draft.file.as_fd()).map_err(publishing)?.links == 0 {
+            return Err(publishing(libc::ESTALE));
+        }
+        let (room, objects) = (draft.room.dir()?, hold.ground.objects.as_fd());
+        let (from, key) = (draft.path(), draft.key);
+        let (from, to) = (from.as_c_str(), key.as_c_str());
+        match how {
+            Publish {
+                over: false,
+                persist: false,
+            } => sys::link(room, from, objects, to),
+            Publish {
+                over: true,
+                persist: false,
+            } => {
+                let spare = draft.room.spare();
+                let moved = sys::link(room, from, room, spare.as_c_str())
+                    .and_then(|()| sys::rename(room, spare.as_c_str(), objects, to));
+                if moved.is_err() {
+                    let _ = sys::unlink(room, spare.as_c_str()); // else it goes with the room
+                }
+                moved
+            }
+            Publish {
+                over: false,
+                persist: true,
+            } => match sys::rename_new(room, from, objects, to) {
+                // Under the key's lock a look is as good.
+                Err(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => {
+                    match sys::stat(Some(objects), to) {
+                        Err(libc::ENOENT) => sys::rename(room, from, objects, to),
+                        Ok(_) => Err(libc::EEXIST),
+                        Err(e) => Err(e),
+                    }
+                }
+                answer => answer,
+            },
+            Publish {
+                over: true,
+                persist: true,
+            } => sys::rename(room, from, objects, to),
+        }
+        .map_err(publishing)?;
+        draft.published = true;
+        draft
+            .budget
+            .published(draft.charged, draft.len, how.persist);
+        Ok(())
+    }
+
+    fn withdraw(&self, hold: &Hold, draft: &mut Draft) -> Result<(), Fault> {
+        hold.ground.unlink(&draft.key)?;
+        if let Ok(dir) = draft.room.dir() {
+            let _ = sys::unlink(dir, draft.path().as_c_str()); // a persistent one has none
+        }
+        draft.budget.removed(draft.len);
+        Ok(())
+    }
+
+    fn remove(&self, hold: &Hold, key: &Key, found: &Found) -> Result<(), Fault> {
+        hold.ground.unlink(key)?;
+        self.release(hold, key, found);
+        Ok(())
+    }
+
+    fn release(&self, hold: &Hold, key: &Key, found: &Found) {
+        // Bytes that cannot be freed now go with their owner.
+        let _ = self.unlink_owner(&hold.ground, key, found);
+    }
+}

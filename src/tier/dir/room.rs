@@ -1,0 +1,351 @@
+//! The room of an owner: a directory held with a lock for as long as the owner lives. Each name in it is the
+//! owner's own link to a published blob, or a draft; when the owner is dead, a reaper finds here all that it left.
+use super::ground::{Ground, Path, path};
+use crate::error::Fault;
+use crate::key::Key;
+use crate::sys::{self, Ident, KeyLockMode, LockFd, Meta, Names, Open, Os, Shared, Text};
+use std::ffi::CStr;
+use std::fmt::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Tries to make a room before giving up: a reaper may take one in the moment before it is locked.
+const TRIES: usize = 64;
+/// Drafts of one key that an owner can have at once.
+const SUB_ROOMS: u32 = 10_000;
+
+pub struct Room {
+    dir: LockFd,
+    pub id: Text<32>,
+    /// What it was made on.
+    pub ground: Shared<Ground>,
+    /// Sub-rooms made so far: `\1` to `\N`.
+    subs: AtomicU32,
+    links: AtomicU64,
+    /// The process's umask takes bits of 0600 from new files: give them back.
+    fix_mode: bool,
+}
+
+/// The path of a key's file in a room: sub-room 0 is the room itself.
+pub fn file(sub: u32, key: &[u8]) -> Path {
+    let mut file = sub_room(sub);
+    if sub != 0 {
+        file.push(b"/");
+    }
+    file.push(key);
+    file
+}
+
+/// The name of a sub-room.
+fn sub_room(sub: u32) -> Path {
+    let mut name = Path::new();
+    if sub != 0 {
+        let _ = write!(name, "\\{sub}"); // fits
+    }
+    name
+}
+
+impl Room {
+    /// Makes a room and locks it. Finds out here, before any bytes are written, whether the filesystem has locks and
+    /// links at all.
+    pub fn make(ground: &Shared<Ground>) -> Result<Shared<Room>, Fault> {
+        let owners = ground.owners.as_fd();
+        for _ in 0..TRIES {
+            let mut id = Text::new();
+            let random = sys::random().map_err(|e| Fault::os(e, "naming a room"))?;
+            let _ = write!(id, "{random:016x}"); // fits
+            match sys::make_dir(owners, id.as_c_str()) {
+                Err(libc::EEXIST) => continue,
+                answer => answer.map_err(|e| Fault::os(e, "making a room"))?,
+            }
+            match Self::take(owners, &id) {
+                Ok(Some(dir)) => {
+                    let fix_mode = probe(&dir).inspect_err(|_| {
+                        let _ = sys::remove_dir(owners, id.as_c_str()); // else the next reap does it
+                    })?;
+                    let (subs, links) = (AtomicU32::new(0), AtomicU64::new(0));
+                    let room = Room {
+                        dir,
+                        id,
+                        ground: ground.clone(),
+                        subs,
+                        links,
+                        fix_mode,
+                    };
+                    return Shared::try_new(room).map_err(|_| Fault::memory("making a room"));
+                }
+                Ok(None) => {}
+                Err(e) => {
+                    let _ = sys::remove_dir(owners, id.as_c_str());
+                    return Err(Fault::os(e, "locking a room"));
+                }
+            }
+        }
+        Err(Fault::os(
+            libc::EBUSY,
+            "making a room: reapers took each one",
+        ))
+    }
+
+    /// Opens and locks a room just made; `None` where a reaper took it for a dead owner's.
+    fn take(owners: BorrowedFd, id: &Text<32>) -> Os<Option<LockFd>> {
+        let dir = match LockFd::open(|| sys::open(Some(owners), id.as_c_str(), Open::OwnDir)) {
+            Err(libc::ENOENT) => return Ok(None),
+            answer => answer?,
+        };
+        let fd = dir.borrow()?;
+        match sys::flock(fd, KeyLockMode::Exclusive) {
+            Err(libc::EWOULDBLOCK) => return Ok(None),
+            answer => answer?,
+        }
+        let meta = sys::stat_fd(fd)?;
+        if meta.permissions() != 0o700 {
+            sys::set_mode(fd, 0o700)?;
+        }
+        match sys::stat(Some(owners), id.as_c_str()) {
+            Ok(named) if named.ident == meta.ident => Ok(Some(dir)),
+            Ok(_) | Err(libc::ENOENT) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The directory; fails in a forked child, which has no rooms.
+    pub fn dir(&self) -> Result<BorrowedFd<'_>, Fault> {
+        self.dir.borrow().map_err(|e| Fault::os(e, "using a room"))
+    }
+
+    /// The room, to be emptied.
+    pub fn as_ref(&self) -> Result<RoomRef<'_>, Fault> {
+        Ok(RoomRef {
+            dir: self.dir()?,
+            id: self.id.as_c_str(),
+            ground: &self.ground,
+        })
+    }
+
+    /// Whether the room was removed under us.
+    pub fn is_gone(&self) -> bool {
+        self.dir
+            .borrow()
+            .and_then(sys::stat_fd)
+            .is_ok_and(|meta| meta.links == 0)
+    }
+
+    /// A new file for a draft of `key`, under the key's own name, in the first sub-room where that is free.
+    pub fn new_file(&self, key: &Key) -> Result<(OwnedFd, u32), Fault> {
+        let making = |e| Fault::os(e, "making a draft");
+        let dir = self.dir()?;
+        for sub in 0..SUB_ROOMS {
+            if sub > self.subs.load(Ordering::Acquire) {
+                match sys::make_dir(dir, sub_room(sub).as_c_str()) {
+                    Ok(()) | Err(libc::EEXIST) => self.subs.fetch_max(sub, Ordering::AcqRel),
+                    Err(e) => return Err(making(e)),
+                };
+            }
+            match sys::open(Some(dir), file(sub, key.as_bytes()).as_c_str(), Open::New) {
+                Err(libc::EEXIST) => {}
+                Err(e) => return Err(making(e)),
+                Ok(fd) => {
+                    if self.fix_mode {
+                        sys::set_mode(fd.as_fd(), 0o600).map_err(making)?;
+                    }
+                    return Ok((fd, sub));
+                }
+            }
+        }
+        Err(Fault::os(
+            libc::EMLINK,
+            "making a draft: too many of one key",
+        ))
+    }
+
+    /// Where our link to the blob `ident` of `key` lies, if it is ours.
+    pub fn find(&self, key: &Key, ident: Ident) -> Result<Option<Path>, Fault> {
+        let dir = self.dir()?;
+        for sub in 0..=self.subs.load(Ordering::Acquire) {
+            let path = file(sub, key.as_bytes());
+            match sys::stat(Some(dir), path.as_c_str()) {
+                Ok(meta) if meta.ident == ident => return Ok(Some(path)),
+                Ok(_) | Err(libc::ENOENT) => {}
+                Err(e) => return Err(Fault::os(e, "looking into a room")),
+            }
+        }
+        Ok(None)
+    }
+
+    /// A name for a link that is about to be moved over a published one.
+    pub fn spare(&self) -> Path {
+        let mut name = Path::new();
+        let _ = write!(
+            name,
+            "\\{}.link",
+            self.links.fetch_add(1, Ordering::Relaxed)
+        ); // fits
+        name
+    }
+}
+
+/// Tries locks' companion, links, with an empty file. Answers whether new files need their mode given back.
+fn probe(dir: &LockFd) -> Result<bool, Fault> {
+    const PROBE: &CStr = c"\\probe";
+    const PROBE_LINK: &CStr = c"\\probe.link";
+    let trying = |e| Fault::os(e, "trying whether the filesystem has links");
+    let dir = dir.borrow().map_err(trying)?;
+    let file = sys::open(Some(dir), PROBE, Open::New).map_err(trying)?;
+    let tried = sys::link(dir, PROBE, dir, PROBE_LINK).and_then(|()| sys::unlink(dir, PROBE_LINK));
+    let mode = sys::stat_fd(file.as_fd()).map(|meta| meta.permissions());
+    sys::unlink(dir, PROBE).and(tried).map_err(trying)?;
+    Ok(mode.map_err(trying)? != 0o600)
+}
+
+/// A room of our own, or a dead owner's that we locked.
+#[derive(Clone, Copy)]
+pub struct RoomRef<'a> {
+    pub dir: BorrowedFd<'a>,
+    pub id: &'a CStr,
+    pub ground: &'a Ground,
+}
+
+/// What a reaper or a shutdown finds in a room.
+pub enum Entry {
+    /// A key's file: a blob's link, or a draft.
+    File { key: Key, path: Path, meta: Meta },
+    /// A spare link or a probe.
+    Spare(Path),
+    /// A sub-room, empty once its files are gone.
+    SubRoom(Path),
+}
+
+impl RoomRef<'_> {
+    /// Removes all that lies here, then the room. `each` hears of every file before it goes, and what it cannot
+    /// clear stays, without stopping the rest; the first such failure is the answer.
+    pub fn empty(
+        &self,
+        mut each: impl FnMut(&Key, &Meta) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let removing = |answer: Os<()>| match answer {
+            Ok(()) | Err(libc::ENOENT) => Ok(()),
+            Err(e) => Err(Fault::os(e, "removing a room")),
+        };
+        // A draft may come in while we list, until the room itself is gone.
+        for _ in 0..1000 {
+            let mut first = None;
+            each_entry(self.dir, |entry| {
+                let gone = match entry {
+                    Entry::File { key, path, meta } => each(&key, &meta)
+                        .and_then(|()| removing(sys::unlink(self.dir, path.as_c_str()))),
+                    Entry::Spare(path) => removing(sys::unlink(self.dir, path.as_c_str())),
+                    Entry::SubRoom(path) => match sys::remove_dir(self.dir, path.as_c_str()) {
+                        Err(libc::ENOTEMPTY) => Ok(()),
+                        answer => removing(answer),
+                    },
+                };
+                if let Err(fault) = gone {
+                    first.get_or_insert(fault);
+                }
+                Ok(())
+            })?;
+            if let Some(fault) = first {
+                return Err(fault);
+            }
+            match sys::remove_dir(self.ground.owners.as_fd(), self.id) {
+                Err(libc::ENOTEMPTY | libc::EEXIST) => {}
+                answer => return removing(answer),
+            }
+        }
+        Err(Fault::os(libc::ENOTEMPTY, "removing a room"))
+    }
+}
+
+/// Calls `each` for all that lies in a room, files before the sub-rooms that hold them.
+pub fn each_entry(
+    room: BorrowedFd,
+    mut each: impl FnMut(Entry) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let reading = |e| Fault::os(e, "reading a room");
+    let mut names = match Names::open(room, c".") {
+        Err(libc::ENOENT) => return Ok(()), // removed
+        answer => answer.map_err(reading)?,
+    };
+    while let Some(name) = names.next().map_err(reading)? {
+        let top = path(&[name.to_bytes()]);
+        let Ok(meta) = sys::stat(Some(room), name) else {
+            continue;
+        }; // gone meanwhile
+        if let Ok(key) = Key::new(name.to_bytes()) {
+            each(Entry::File {
+                key,
+                path: top,
+                meta,
+            })?;
+        } else if !meta.is_dir() {
+            each(Entry::Spare(top))?;
+        } else {
+            let mut inner = match Names::open(room, name) {
+                Err(libc::ENOENT) => continue,
+                answer => answer.map_err(reading)?,
+            };
+            while let Some(name) = inner.next().map_err(reading)? {
+                let path = path(&[top.as_bytes(), b"/", name.to_bytes()]);
+                let Ok(meta) = sys::stat(Some(room), path.as_c_str()) else {
+                    continue;
+                };
+                match Key::new(name.to_bytes()) {
+                    Ok(key) => each(Entry::File { key, path, meta })?,
+                    Err(_) => each(Entry::Spare(path))?,
+                }
+            }
+            each(Entry::SubRoom(top))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes another owner's link to the blob `ident` of `key`, looking once at each owner.
+pub fn release_foreign(owners: BorrowedFd, key: &Key, ident: Ident) -> Os<()> {
+    let mut names = Names::open(owners, c".")?;
+    while let Some(id) = names.next()? {
+        for sub in 0.. {
+            let mut link = path(&[id.to_bytes(), b"/"]);
+            link.push(file(sub, key.as_bytes()).as_bytes());
+            match sys::stat(Some(owners), link.as_c_str()) {
+                Ok(meta) if meta.ident == ident => return sys::unlink(owners, link.as_c_str()),
+                _ => {}
+            }
+            // Sub-rooms are made in order and stay until the room ends.
+            let mut next = path(&[id.to_bytes(), b"/"]);
+            next.push(sub_room(sub + 1).as_bytes());
+            if sys::stat(Some(owners), next.as_c_str()).is_err() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes the room `id` if its owner is dead. The lock is held by what is answered.
+pub fn take_dead(owners: BorrowedFd, id: &CStr) -> Os<Option<LockFd>> {
+    let dir = LockFd::open(|| sys::open(Some(owners), id, Open::OwnDir))?;
+    let fd = dir.borrow()?;
+    for _ in 0..TRIES {
+        match sys::flock(fd, KeyLockMode::Exclusive) {
+            Ok(()) => return Ok(Some(dir)),
+            Err(libc::EWOULDBLOCK) => {}
+            Err(e) => return Err(e),
+        }
+        // A look at whether the owner lives holds it shared for a moment; an owner or another reaper does not share.
+        match sys::flock(fd, KeyLockMode::Shared) {
+            Ok(()) => std::thread::yield_now(),
+            Err(libc::EWOULDBLOCK) => return Ok(None),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the owner of the room `id` is dead.
+pub fn is_dead(owners: BorrowedFd, id: &CStr) -> bool {
+    let taken = LockFd::open(|| sys::open(Some(owners), id, Open::OwnDir))
+        .and_then(|dir| sys::flock(dir.borrow()?, KeyLockMode::Shared));
+    taken.is_ok()
+}

@@ -1,0 +1,406 @@
+/* One key, one value: of any number of processes and threads exactly one stores a key, and no reader ever misses a key
+ * that is being replaced, wherever it moves. One MODE a case. */
+#include "harness.h"
+
+static const char *tiers;
+
+/* ---- storing at once ---- */
+
+enum { PROCESSES = 4, THREADS = 2, ALL = PROCESSES * THREADS, ROUNDS = 120 };
+
+static struct arena {
+    pthread_barrier_t barrier;
+    _Atomic int won[ROUNDS], winner[ROUNDS], tier_used[4];
+} *arena;
+
+struct runner {
+    vfs_t *store;
+    int number;
+};
+
+static const size_t SIZES[3] = {8 << 10, 80 << 10, 300 << 10};
+
+static void *race(void *arg)
+{
+    struct runner *me = arg;
+    for (int round = 0; round < ROUNDS; round++) {
+        const char *key = say("race-%d", round);
+        size_t len = SIZES[(me->number + round / 3) % 3];
+        uint64_t seed = (uint64_t)(round * 1000 + me->number);
+        unsigned char *data = new_value(len, seed);
+        vfs_writer_t *w = NULL;
+        int32_t status;
+        int by_parts = (me->number + round) % 4 == 0;
+        if (by_parts) {
+            CHECK_OK(vfs_create(me->store, key, 0, 0, &w));
+            CHECK_OK(vfs_write(w, data, len));
+        }
+        pthread_barrier_wait(&arena->barrier);
+        if (by_parts)
+            status = STATUS(vfs_seal(w));
+        else
+            status = STATUS(vfs_store(me->store, key, data, len, round % 5 ? 0 : VFS_PERSIST));
+        free(data);
+        if (status == VFS_OK) {
+            atomic_fetch_add(&arena->won[round], 1);
+            atomic_store(&arena->winner[round], me->number);
+        } else {
+            CHECK_INT(status, VFS_ERR_EXISTS);
+        }
+        pthread_barrier_wait(&arena->barrier);
+        CHECK_INT(atomic_load(&arena->won[round]), 1);
+        int winner = atomic_load(&arena->winner[round]);
+        CHECK_VALUE(me->store, key, SIZES[(winner + round / 3) % 3], round * 1000 + winner);
+        CHECK_INT(listed(me->store, key), 1);
+        if (winner == me->number)
+            atomic_fetch_add(&arena->tier_used[tier_of(me->store, key)], 1);
+        CHECK_IS(vfs_store(me->store, key, "x", 1, 0), VFS_ERR_EXISTS);
+        pthread_barrier_wait(&arena->barrier);
+        /* all remove it at once: one does */
+        status = STATUS(vfs_remove(me->store, key));
+        if (status == VFS_OK)
+            atomic_fetch_add(&arena->won[round], 1);
+        else
+            CHECK_INT(status, VFS_ERR_NOT_FOUND);
+        pthread_barrier_wait(&arena->barrier);
+        CHECK_INT(atomic_load(&arena->won[round]), 2);
+        CHECK_ABSENT(me->store, key);
+    }
+    return NULL;
+}
+
+static void racing_process(void *arg)
+{
+    int number = *(int *)arg;
+    vfs_t *s = open_on(tiers);
+    pthread_t threads[THREADS];
+    struct runner runners[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        runners[i] = (struct runner){s, number * THREADS + i};
+        CHECK_INT(pthread_create(&threads[i], NULL, race, &runners[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        CHECK_INT(pthread_join(threads[i], NULL), 0);
+    QUIET(vfs_close(s));
+}
+
+static void storing(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=64k"), *b = tmpfs_of("b", "size=1m"), *c = dir_of("c");
+    tiers = say("%s,%s,%s", a, b, c);
+    fill_up(b, 700 << 10);
+    arena = shared_memory(sizeof *arena);
+    pthread_barrierattr_t shared;
+    pthread_barrierattr_init(&shared);
+    pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
+    CHECK_INT(pthread_barrier_init(&arena->barrier, &shared, ALL), 0);
+    char keep[3 * PATH_MAX];
+    snprintf(keep, sizeof keep, "%s", tiers);
+    tiers = keep;
+    pid_t pids[PROCESSES];
+    int numbers[PROCESSES];
+    for (int i = 0; i < PROCESSES; i++) {
+        numbers[i] = i;
+        pids[i] = start_child(racing_process, &numbers[i]);
+    }
+    JOIN_ALL(pids, PROCESSES);
+    /* they did land on different tiers */
+    CHECK(arena->tier_used[0] > 0 && arena->tier_used[1] > 0 && arena->tier_used[2] > 0);
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+    CHECK_NOTHING_LEFT(c);
+}
+
+/* ---- replacing while others read ---- */
+
+static struct storm {
+    _Atomic int ready, stop, writers_done, reads, moves[3], sequence;
+    _Atomic int unordered; /* several writers: no order to hold a reader to */
+} *storm;
+
+static char lists[3][3 * PATH_MAX]; /* through the first the key goes to tier 0, through the others to 1 and 2 */
+
+static void replacing(void *arg)
+{
+    int number = *(int *)arg, replaces = 300;
+    vfs_t *stores[3];
+    for (int i = 0; i < 3; i++)
+        stores[i] = open_on(lists[i]);
+    static const int path[] = {0, 1, 0, 2, 1, 2, 0, 0, 2, 2, 1, 1}; /* up, down and up again */
+    atomic_fetch_add(&storm->ready, 1);
+    AWAIT(&storm->ready, 4);
+    for (int i = 0; i < replaces; i++) {
+        int to = path[(i + number * 5) % 12];
+        size_t len = 16 + (size_t)(i * 7919 % 30000);
+        CHECK_OK(put(stores[to], "hot", len, (uint64_t)(i + 1), VFS_REPLACE | (i % 7 == 3 ? VFS_PERSIST : 0)));
+        if (!atomic_load(&storm->unordered)) {
+            CHECK_INT(tier_of(stores[0], "hot"), to);
+            atomic_fetch_add(&storm->moves[to], 1);
+        }
+    }
+    /* the last value must outlive its storer */
+    CHECK_OK(put(stores[0], "hot", 50, 1u << 30, VFS_REPLACE | VFS_PERSIST));
+    atomic_fetch_add(&storm->writers_done, 1);
+    AWAIT(&storm->stop, 1);
+    for (int i = 0; i < 3; i++)
+        QUIET(vfs_close(stores[i]));
+}
+
+static void check_seen(uint64_t *last, const void *data, size_t len, const char *how)
+{
+    uint64_t seed = 0;
+    if (!is_whole(data, len, &seed))
+        FAIL("a reader (%s) saw a torn value of %zu bytes", how, len);
+    if (!atomic_load(&storm->unordered) && seed < *last)
+        FAIL("a reader (%s) saw value %llu after %llu", how, (unsigned long long)seed, (unsigned long long)*last);
+    *last = seed;
+}
+
+static void reading(void *arg)
+{
+    int number = *(int *)arg;
+    vfs_t *s = open_as(lists[0], "harness", number % 2 ? VFS_READ_ONLY : 0);
+    unsigned char *buffer = malloc(40000);
+    uint64_t last = 0;
+    CHECK(buffer);
+    atomic_fetch_add(&storm->ready, 1);
+    AWAIT(&storm->ready, 4);
+    int reads = 0;
+    while (!atomic_load(&storm->stop)) {
+        size_t len = 0;
+        vfs_stat_t stat = VFS_STAT_INIT;
+        vfs_view_t view = {0};
+        CHECK_OK(vfs_read(s, "hot", 0, buffer, 40000, &len, &stat));
+        CHECK_INT(stat.size, len);
+        check_seen(&last, buffer, len, "vfs_read");
+        CHECK_OK(vfs_map(s, "hot", &view, &stat));
+        CHECK_INT(stat.size, view.len);
+        check_seen(&last, view.data, view.len, "vfs_map");
+        CHECK_IS(vfs_has(s, "hot"), 1);
+        CHECK_OK(vfs_stat(s, "hot", &stat));
+        CHECK_IS(vfs_store(s, "hot", "x", 1, 0), number % 2 ? VFS_ERR_READ_ONLY : VFS_ERR_EXISTS);
+        CHECK(is_whole(view.data, view.len, NULL)); /* whatever came meanwhile */
+        QUIET(vfs_unmap(&view));
+        reads++;
+    }
+    atomic_fetch_add(&storm->reads, reads);
+    free(buffer);
+    QUIET(vfs_close(s));
+}
+
+static void run_storm(int writers)
+{
+    int numbers[4] = {0, 1, 2, 3};
+    pid_t pids[4];
+    storm = shared_memory(sizeof *storm);
+    atomic_store(&storm->unordered, writers > 1);
+    vfs_t *s = open_on(lists[0]);
+    CHECK_OK(put(s, "hot", 100, 0, 0));
+    for (int i = 0; i < 4; i++)
+        pids[i] = start_child(i < writers ? replacing : reading, &numbers[i]);
+    long long until = now_ms() + PATIENCE_MS;
+    while (atomic_load(&storm->writers_done) < writers) {
+        int state;
+        for (int i = 0; i < 4; i++)
+            if (waitpid(pids[i], &state, WNOHANG) == pids[i])
+                FAIL("child %d ended early, with %d", i, state);
+        CHECK(now_ms() < until);
+        nap(1);
+    }
+    atomic_store(&storm->stop, 1);
+    JOIN_ALL(pids, 4);
+    CHECK(storm->reads > 20);
+    CHECK_VALUE(s, "hot", 50, 1u << 30);
+    CHECK_INT(listed(s, "hot"), 1);
+    CHECK_OK(vfs_remove(s, "hot"));
+    CHECK_ABSENT(s, "hot");
+    CHECK_INT(listed_all(s), 0);
+    QUIET(vfs_close(s));
+}
+
+static void replaced(int writers)
+{
+    const char *a = dir_of("a"), *b = dir_of("b"), *c = dir_of("c");
+    snprintf(lists[0], sizeof lists[0], "%s,%s,%s", a, b, c);
+    snprintf(lists[1], sizeof lists[1], "%s?max=1,%s,%s", a, b, c);
+    snprintf(lists[2], sizeof lists[2], "%s?max=1,%s?max=1,%s", a, b, c);
+    run_storm(writers);
+    if (writers == 1)
+        CHECK(storm->moves[0] > 20 && storm->moves[1] > 20 && storm->moves[2] > 20);
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+    CHECK_NOTHING_LEFT(c);
+}
+
+static void replaced_by_one(void)
+{
+    replaced(1);
+}
+
+static void replaced_by_two(void)
+{
+    replaced(2);
+}
+
+static void replaced_by_three(void)
+{
+    replaced(3);
+}
+
+/* The same within one tier. */
+static void replaced_in_place(void)
+{
+    const char *a = dir_of("a");
+    for (int i = 0; i < 3; i++)
+        snprintf(lists[i], sizeof lists[i], "%s", a);
+    storm = shared_memory(sizeof *storm);
+    run_storm(2);
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* The first tier takes some of the values and is too full for others. */
+static void replaced_on_full(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=64k"), *b = tmpfs_of("b", "size=80k"), *c = dir_of("c");
+    for (int i = 0; i < 3; i++)
+        snprintf(lists[i], sizeof lists[i], "%s,%s,%s", a, b, c);
+    fill_up(a, 16 << 10);
+    run_storm(2);
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+    CHECK_NOTHING_LEFT(c);
+}
+
+/* ---- storing and removing at random: the books balance ---- */
+
+static struct books {
+    _Atomic int stored[3], removed[3], ready;
+} *books;
+
+static void dealing(void *arg)
+{
+    int number = *(int *)arg;
+    vfs_t *s[3];
+    for (int i = 0; i < 3; i++)
+        s[i] = open_on(lists[i]);
+    uint64_t dice = (uint64_t)number * 977 + 1;
+    atomic_fetch_add(&books->ready, 1);
+    AWAIT(&books->ready, 4);
+    for (int i = 0; i < 400; i++) {
+        dice = dice * 6364136223846793005u + 1442695040888963407u;
+        int key = (int)(dice >> 33) % 3, what = (int)(dice >> 40) % 5, by = (int)(dice >> 50) % 3;
+        const char *name = say("key-%d", key);
+        int32_t status;
+        if (what < 2) {
+            status = put(s[by], name, 16 + (size_t)(dice >> 55) * 10, dice, VFS_PERSIST);
+            CHECK(status == VFS_OK || status == VFS_ERR_EXISTS);
+            atomic_fetch_add(&books->stored[key], status == VFS_OK);
+        } else if (what < 4) {
+            status = STATUS(vfs_remove(s[by], name));
+            CHECK(status == VFS_OK || status == VFS_ERR_NOT_FOUND);
+            atomic_fetch_add(&books->removed[key], status == VFS_OK);
+        } else {
+            unsigned char got[6000];
+            size_t len;
+            status = STATUS(vfs_read(s[by], name, 0, got, sizeof got, &len, NULL));
+            CHECK(status == VFS_ERR_NOT_FOUND || (status == VFS_OK && is_whole(got, len, NULL)));
+        }
+    }
+    for (int i = 0; i < 3; i++)
+        QUIET(vfs_close(s[i]));
+}
+
+static void balance(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b"), *c = dir_of("c");
+    snprintf(lists[0], sizeof lists[0], "%s,%s,%s", a, b, c);
+    snprintf(lists[1], sizeof lists[1], "%s?max=1,%s,%s", a, b, c);
+    snprintf(lists[2], sizeof lists[2], "%s?max=1,%s?max=1,%s", a, b, c);
+    books = shared_memory(sizeof *books);
+    int numbers[4] = {0, 1, 2, 3};
+    pid_t pids[4];
+    for (int i = 0; i < 4; i++)
+        pids[i] = start_child(dealing, &numbers[i]);
+    JOIN_ALL(pids, 4);
+    vfs_t *s = open_on(lists[0]);
+    for (int i = 0; i < 3; i++) {
+        const char *name = say("key-%d", i);
+        int there = STATUS(vfs_has(s, name));
+        CHECK_INT(books->stored[i] - books->removed[i], there);
+        CHECK(books->stored[i] > 10);
+        CHECK_INT(listed(s, name), there);
+        if (there)
+            CHECK_OK(vfs_remove(s, name));
+    }
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+    CHECK_NOTHING_LEFT(c);
+}
+
+/* ---- stores that share some of their tiers ---- */
+
+static void shared_tiers(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b"), *c = dir_of("c");
+    vfs_t *one = open_on(say("%s?max=1K,%s", a, b)), *two = open_on(say("%s,%s", b, c)), *mem = open_on(say("memory?max=1K,%s", b));
+    CHECK_OK(put(one, "on-a", 1000, 1, 0));
+    CHECK_OK(put(one, "on-b", 2000, 2, 0));
+    CHECK_OK(put(two, "too", 2000, 3, 0));
+    CHECK_VALUE(two, "on-b", 2000, 2);
+    CHECK_VALUE(one, "too", 2000, 3);
+    CHECK_ABSENT(two, "on-a");
+    CHECK_IS(put(two, "on-b", 10, 4, 0), VFS_ERR_EXISTS);
+    CHECK_IS(put(one, "too", 10, 4, 0), VFS_ERR_EXISTS);
+    CHECK_IS(put(mem, "too", 10, 4, 0), VFS_ERR_EXISTS);
+    CHECK_OK(put(one, "too", 20, 5, VFS_REPLACE));
+    CHECK_VALUE(one, "too", 20, 5);
+    CHECK_ABSENT(two, "too"); /* it moved to a tier that the other does not have */
+    CHECK_OK(vfs_remove(two, "on-b"));
+    CHECK_ABSENT(one, "on-b");
+    /* memory is seen by its handle alone, which looks there first */
+    CHECK_OK(put(mem, "mine", 500, 6, 0));
+    CHECK_ABSENT(one, "mine");
+    CHECK_OK(put(one, "mine", 2000, 7, 0));
+    CHECK_VALUE(mem, "mine", 500, 6);
+    CHECK_VALUE(one, "mine", 2000, 7);
+    CHECK_IS(put(mem, "mine", 5, 8, 0), VFS_ERR_EXISTS);
+    CHECK_OK(vfs_remove(mem, "mine"));
+    CHECK_VALUE(one, "mine", 2000, 7);
+    CHECK_VALUE(mem, "mine", 2000, 7);
+    QUIET(vfs_close(mem));
+    QUIET(vfs_close(two));
+    QUIET(vfs_close(one));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+    CHECK_NOTHING_LEFT(c);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } modes[] = {
+        {"storing", storing},
+        {"replaced-by-one", replaced_by_one},
+        {"replaced-by-two", replaced_by_two},
+        {"replaced-by-three", replaced_by_three},
+        {"replaced-in-place", replaced_in_place},
+        {"replaced-on-full", replaced_on_full},
+        {"balance", balance},
+        {"shared-tiers", shared_tiers},
+    };
+    start(argc, argv);
+    unsigned fds = descriptors();
+    for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (strcmp(mode, modes[i].name) == 0) {
+            modes[i].run();
+            CHECK_INT(descriptors(), fds);
+            return 0;
+        }
+    }
+    FAIL("no such mode");
+}
