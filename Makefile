@@ -73,6 +73,7 @@ install: $(LIBRARY)
 	    -e 's|@LIBDIR@|$(call PC_DIR,$(LIBDIR))|' -e 's|@INCLUDEDIR@|$(call PC_DIR,$(INCLUDEDIR))|' \
 	    vfs.pc.in > "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc"
 	chmod 644 "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc"
+	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || : # the loader looks in its cache, which only root can renew
 
 uninstall:
 	rm -f "$(DESTDIR)$(INCLUDEDIR)/vfs.h" "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc"

@@ -80,6 +80,8 @@ static void blobs(uint64_t most) {
   uint64_t there = 0, listed = 0;
   vfs_list_t *list;
   const char *listed_key;
+  vfs_stat_t stat = VFS_STAT_INIT;
+  vfs_status_t status;
   char key[32];
   int n, op, steps = 0;
   vfs_t *store = open_store("bench-blobs", tiers);
@@ -99,7 +101,8 @@ static void blobs(uint64_t most) {
   }
   start = now();
   OK(vfs_list_open(store, &list));
-  while (vfs_list_next(list, &listed_key, NULL) == VFS_OK) listed++;
+  while ((status = vfs_list_next(list, &listed_key, &stat)) == VFS_OK) listed++;
+  SAME(status, VFS_ERR_NOT_FOUND);
   vfs_list_close(list);
   SAME(listed, there);
   list_us = (now() - start) / (double)there;

@@ -166,8 +166,9 @@ typedef enum vfs_code {
    */
   VFS_ERR_BUSY = -14,
   /**
-   * A bug of this library, caught before it reached the host. The handle may be of no more use;
-   * close it. Please report what vfs_last_error says.
+   * A bug of this library, caught before it reached the host. From then on the handle may be
+   * read through, but refuses to change anything; close it. Please report what vfs_last_error
+   * says.
    */
   VFS_ERR_PANIC = -99,
 } vfs_code;
@@ -369,10 +370,9 @@ vfs_status_t vfs_open(const vfs_options_t *options, vfs_t **out);
 
 /**
  * Removes all blobs that this handle owns and ends its use: from then on every call with it, or
- * with one of its writers and listings, answers VFS_ERR_SHUTDOWN, but vfs_shutdown, vfs_close,
- * vfs_tier_stat and what gives back a writer, a listing or a view. Views stay good. Persistent
- * blobs stay (in the memory tier, until vfs_close). A blob that another thread is storing is
- * either removed too or answers VFS_ERR_SHUTDOWN there.
+ * with one of its writers and listings, answers VFS_ERR_SHUTDOWN, but vfs_shutdown itself. Views
+ * stay good. Persistent blobs stay (in the memory tier, until vfs_close). A blob that another
+ * thread is storing is either removed too or answers VFS_ERR_SHUTDOWN there.
  *
  * A key or a tier that fails does not stop the rest, and the first failure is reported. What
  * could not be removed is an orphan, which the next reap removes. The handle remains to be
@@ -459,7 +459,7 @@ vfs_status_t vfs_store(vfs_t *store,
  *   looked into or read, and no other has the key.
  * - VFS_ERR_BUSY: no tier had the key at first sight, and another process holds the key's lock.
  * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
- * - VFS_ERR_FORKED: not found on a directory, and the memory tier is the parent's.
+ * - VFS_ERR_FORKED: not found on a directory, and the parent's memory tier may have it.
  * - VFS_ERR_SHUTDOWN: the store was shut down.
  * - VFS_ERR_PANIC: a bug, caught.
  *
@@ -485,7 +485,7 @@ vfs_status_t vfs_read(vfs_t *store,
  *   looked into, and no other has the key.
  * - VFS_ERR_BUSY: no tier had the key at first sight, and another process holds the key's lock.
  * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
- * - VFS_ERR_FORKED: not found on a directory, and the memory tier is the parent's.
+ * - VFS_ERR_FORKED: not found on a directory, and the parent's memory tier may have it.
  * - VFS_ERR_SHUTDOWN: the store was shut down.
  * - VFS_ERR_PANIC: a bug, caught.
  *
@@ -507,7 +507,7 @@ int32_t vfs_has(vfs_t *store, const char *key);
  *   looked into, and no other has the key.
  * - VFS_ERR_BUSY: no tier had the key at first sight, and another process holds the key's lock.
  * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
- * - VFS_ERR_FORKED: not found on a directory, and the memory tier is the parent's.
+ * - VFS_ERR_FORKED: not found on a directory, and the parent's memory tier may have it.
  * - VFS_ERR_SHUTDOWN: the store was shut down.
  * - VFS_ERR_PANIC: a bug, caught.
  *
@@ -584,7 +584,7 @@ vfs_status_t vfs_remove_owned(vfs_t *store, const char *const *keys, size_t coun
  *   looked into or mapped, and no other has the key.
  * - VFS_ERR_BUSY: no tier had the key at first sight, and another process holds the key's lock.
  * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors; no memory, or no room among the addresses.
- * - VFS_ERR_FORKED: not found on a directory, and the memory tier is the parent's.
+ * - VFS_ERR_FORKED: not found on a directory, and the parent's memory tier may have it.
  * - VFS_ERR_SHUTDOWN: the store was shut down.
  * - VFS_ERR_PANIC: a bug, caught.
  *
@@ -731,13 +731,14 @@ void vfs_abort(vfs_writer_t *writer);
  * Returns:
  * - VFS_OK: `*out` is the listing.
  * - VFS_ERR_INVALID: `store` or `out` is NULL.
- * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: no tier can be listed.
+ * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: a tier could not be
+ *   listed.
  * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
- * - VFS_ERR_FORKED: the handle is the parent's, and the store lies in memory alone.
+ * - VFS_ERR_FORKED: the handle is the parent's.
  * - VFS_ERR_SHUTDOWN: the store was shut down.
  * - VFS_ERR_PANIC: a bug, caught.
  *
- * Threads: any. Fork: in the child it lists what lies on directories.
+ * Threads: any. Fork: VFS_ERR_FORKED in the child.
  * Since: 0.1.0
  */
 vfs_status_t vfs_list_open(vfs_t *store, vfs_list_t **out);
@@ -755,12 +756,11 @@ vfs_status_t vfs_list_open(vfs_t *store, vfs_list_t **out);
  * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE, VFS_ERR_LIMIT,
  *   VFS_ERR_NO_MEMORY: a tier could not be listed to its end. The next call goes on with the
  *   others.
- * - VFS_ERR_FORKED: the handle is the parent's, and the store lies in memory alone.
+ * - VFS_ERR_FORKED: the handle is the parent's.
  * - VFS_ERR_SHUTDOWN: the store was shut down or closed.
  * - VFS_ERR_PANIC: a bug, caught; the listing is of no more use but to be given back.
  *
- * Threads: one at a time for a listing. Fork: begin a new listing in the child; a listing shared
- * with the parent takes turns with it.
+ * Threads: one at a time for a listing. Fork: VFS_ERR_FORKED in the child.
  * Since: 0.1.0
  */
 vfs_status_t vfs_list_next(vfs_list_t *list, const char **key, vfs_stat_t *stat);
@@ -779,7 +779,7 @@ void vfs_list_close(vfs_list_t *list);
  * vfs_open does this too; a host that runs for long may call it now and then.
  *
  * A living owner's blobs and persistent blobs are never touched. `out_removed` may be NULL; on
- * success it is how many blobs were removed.
+ * success it is how many blobs, finished or not, were removed.
  *
  * Returns:
  * - VFS_OK: no dead owner is left on a tier that can be used.
@@ -798,16 +798,19 @@ vfs_status_t vfs_reap(vfs_t *store, uint64_t *out_removed);
 
 /**
  * Tells where the tier of this index lies and how it fares: 0 is the first of the list, and
- * dropped ones are not counted. `*out` is filled on success only.
+ * dropped ones are not counted. `*out` is filled on success only. A filesystem that cannot be
+ * asked is no failure: its sizes are 0.
  *
  * Returns:
  * - VFS_OK: `*out` is filled.
  * - VFS_ERR_NOT_FOUND: `index` is past the last tier.
  * - VFS_ERR_INVALID: `store` or `out` is NULL, or struct_size of `out` is not one.
+ * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE, VFS_ERR_LIMIT,
+ *   VFS_ERR_NO_MEMORY: the handle's own blobs there could not be counted.
+ * - VFS_ERR_SHUTDOWN: the store was shut down.
  * - VFS_ERR_PANIC: a bug, caught.
  *
- * A filesystem that cannot be asked is no failure: its sizes are 0. Threads: any. Fork: allowed
- * in the child.
+ * Threads: any. Fork: allowed in the child, which owns nothing: blobs and bytes are 0.
  * Since: 0.1.0
  */
 vfs_status_t vfs_tier_stat(vfs_t *store, uint32_t index, vfs_tier_stat_t *out);
@@ -815,7 +818,9 @@ vfs_status_t vfs_tier_stat(vfs_t *store, uint32_t index, vfs_tier_stat_t *out);
 /**
  * One sentence on a status alone; "unknown status" for a number that this version does not know.
  *
- * Returns static text, never NULL. Threads: any. Fork: allowed in the child.
+ * Returns static text, never NULL.
+ *
+ * Threads: any. Fork: allowed in the child.
  * Since: 0.1.0
  */
 const char *vfs_strerror(vfs_status_t status);
@@ -827,9 +832,11 @@ const char *vfs_strerror(vfs_status_t status);
  * Calls that succeed, and those that return void, leave it as it was.
  *
  * Returns text in UTF-8 that is ours and valid until the next failure on this thread; "" if there
- * was none yet, or no memory to note it. Never NULL. Where threads are not the host's own (Go,
- * virtual threads of Java), copy it before the call can have moved, or do with the status, which
- * says enough. Threads: any, each has its own. Fork: allowed in the child.
+ * was none yet. Never NULL. Where the host's threads of execution move between those of the
+ * system (Go, virtual threads of Java), pin them for both calls, or do with the status, which
+ * says enough.
+ *
+ * Threads: any, each has its own. Fork: allowed in the child.
  * Since: 0.1.0
  */
 const char *vfs_last_error(void);
@@ -846,7 +853,9 @@ int32_t vfs_last_errno(void);
 /**
  * The version of the library that is loaded, such as "0.1.0"; VFS_VERSION is that of the header.
  *
- * Returns static text, never NULL. Threads: any. Fork: allowed in the child.
+ * Returns static text, never NULL.
+ *
+ * Threads: any. Fork: allowed in the child.
  * Since: 0.1.0
  */
 const char *vfs_version(void);

@@ -45,9 +45,7 @@ impl Code {
     pub fn text(self) -> &'static str {
         match self {
             Code::Invalid => "an argument is not allowed",
-            Code::Key => {
-                "not a key: 1 to 255 bytes, no '/', '\\' or control characters, not '.' or '..'"
-            }
+            Code::Key => "not a key: 1 to 255 bytes, no '/', '\\' or control characters, not '.' or '..'",
             Code::NotFound => "no blob has this key",
             Code::Exists => "a blob has this key already",
             Code::NoSpace => "no tier has room for it",
@@ -85,10 +83,7 @@ impl Code {
 
 /// Whether an errno says that a tier has no room, as against that it is broken or forbidden.
 pub(crate) fn lacks_room(errno: i32) -> bool {
-    matches!(
-        errno,
-        libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::ENOMEM
-    )
+    matches!(errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::ENOMEM)
 }
 
 /// What one tier, or this process, could not do: small, copied, made without memory.
@@ -105,28 +100,17 @@ pub(crate) struct Fault {
 }
 
 /// Why a directory under our name is not used: another user planted it, or others may write to it.
-pub(crate) const NOT_OURS: &str =
-    "our directory on the tier has another owner, or another mode than 0700";
+pub(crate) const NOT_OURS: &str = "our directory on the tier has another owner, or another mode than 0700";
 
 impl Fault {
     /// A tier's own failure.
     pub const fn os(errno: i32, what: &'static str) -> Fault {
-        Fault {
-            code: None,
-            errno,
-            what,
-            free: None,
-        }
+        Fault { code: None, errno, what, free: None }
     }
 
     /// A failure that no other tier can mend.
     pub const fn last(code: Code, errno: i32, what: &'static str) -> Fault {
-        Fault {
-            code: Some(code),
-            errno,
-            what,
-            free: None,
-        }
+        Fault { code: Some(code), errno, what, free: None }
     }
 
     /// This process has no memory for `what`.
@@ -146,8 +130,7 @@ impl Fault {
 
     /// Whether nothing of ours can be there: no directory, or one that is not ours.
     pub fn is_nothing_here(&self) -> bool {
-        self.is_lost_ground()
-            || self.code.is_none() && (self.errno == libc::ELOOP || self.what == NOT_OURS)
+        self.is_lost_ground() || self.code.is_none() && (self.errno == libc::ELOOP || self.what == NOT_OURS)
     }
 
     /// Whether the directories under us may have been removed or replaced.
@@ -187,15 +170,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(crate) fn new(code: Code, what: &'static str) -> Error {
-        Error {
-            code,
-            errno: 0,
-            what,
-            tier: None,
-            wanted: None,
-            free: None,
-            detail: None,
-        }
+        Error { code, errno: 0, what, tier: None, wanted: None, free: None, detail: None }
     }
 
     /// A fault, told with the tier on which it happened.
@@ -230,12 +205,7 @@ impl Error {
 
     /// The same, to be told with a tier again.
     pub(crate) fn to_fault(&self) -> Fault {
-        Fault {
-            code: Some(self.code),
-            errno: self.errno,
-            what: self.what,
-            free: self.free,
-        }
+        Fault { code: Some(self.code), errno: self.errno, what: self.what, free: self.free }
     }
 
     /// What the operating system answered; 0 where it was not asked.

@@ -19,21 +19,13 @@ impl Key {
     pub fn new(key: impl AsRef<[u8]>) -> Result<Key> {
         let key = key.as_ref();
         let bad = key.is_empty() || key.len() > KEY_MAX || key == b"." || key == b"..";
-        if bad
-            || key
-                .iter()
-                .any(|&b| b < 0x20 || matches!(b, 0x7F | b'/' | b'\\'))
-        {
+        if bad || key.iter().any(|&b| b < 0x20 || matches!(b, 0x7F | b'/' | b'\\')) {
             let shown = &key[..key.len().min(KEY_MAX)];
-            return Err(Error::new(Code::Key, "checking a key")
-                .naming(format_args!("\"{}\"", shown.escape_ascii())));
+            return Err(Error::new(Code::Key, "checking a key").naming(format_args!("\"{}\"", shown.escape_ascii())));
         }
         let mut bytes = [0; KEY_MAX + 1];
         bytes[..key.len()].copy_from_slice(key);
-        Ok(Key {
-            len: key.len() as u8,
-            bytes,
-        })
+        Ok(Key { len: key.len() as u8, bytes })
     }
 
     /// The bytes, without a NUL.
@@ -80,9 +72,7 @@ mod tests {
         let longest = [b'x'; KEY_MAX];
         assert_eq!(Key::new(longest).unwrap().as_c_str().to_bytes(), longest);
         assert!(Key::new([0xFF, 0x80]).is_ok());
-        for bad in [
-            "", ".", "..", "a/b", "/", "a\\b", "\\1", "a\0b", "a\n", "\x7F", "\x1F",
-        ] {
+        for bad in ["", ".", "..", "a/b", "/", "a\\b", "\\1", "a\0b", "a\n", "\x7F", "\x1F"] {
             assert_eq!(Key::new(bad).unwrap_err().code(), Code::Key, "{bad:?}");
         }
         assert_eq!(Key::new([b'x'; KEY_MAX + 1]).unwrap_err().code(), Code::Key);

@@ -73,8 +73,7 @@ impl Options<'_> {
         let name = self.name.unwrap_or(DEFAULT_NAME.as_bytes());
         Key::new(name).map_err(|_| {
             let shown = &name[..name.len().min(300)];
-            Error::new(Code::Invalid, "the store's name")
-                .naming(format_args!("\"{}\"", shown.escape_ascii()))
+            Error::new(Code::Invalid, "the store's name").naming(format_args!("\"{}\"", shown.escape_ascii()))
         })
     }
 
@@ -86,10 +85,7 @@ impl Options<'_> {
                 match sys::environment(TIERS_VARIABLE, &mut copy) {
                     Ok(Some(list)) if !list.is_empty() => parse_tiers(list),
                     Ok(_) => parse_tiers(DEFAULT_TIERS.as_bytes()),
-                    Err(()) => Err(Error::new(
-                        Code::Invalid,
-                        "the environment's VFS_TIERS has more than 4095 bytes",
-                    )),
+                    Err(()) => Err(Error::new(Code::Invalid, "the environment's VFS_TIERS has more than 4095 bytes")),
                 }
             }
         }
@@ -103,13 +99,11 @@ fn parse_tiers(list: &[u8]) -> Result<Vec<TierSpec>> {
         let spec = parse_tier(part).map_err(|why| {
             let shown = &part[..part.len().min(300)];
             match why {
-                Some(why) => Error::new(Code::Invalid, why)
-                    .naming(format_args!("\"{}\"", shown.escape_ascii())),
+                Some(why) => Error::new(Code::Invalid, why).naming(format_args!("\"{}\"", shown.escape_ascii())),
                 None => Error::new(Code::NoMemory, "reading the list of tiers"),
             }
         })?;
-        sys::try_push(&mut specs, spec)
-            .map_err(|_| Error::new(Code::NoMemory, "reading the list of tiers"))?;
+        sys::try_push(&mut specs, spec).map_err(|_| Error::new(Code::NoMemory, "reading the list of tiers"))?;
     }
     Ok(specs)
 }
@@ -127,31 +121,18 @@ fn parse_tier(part: &[u8]) -> std::result::Result<TierSpec, Option<&'static str>
         b"" => return Err(Some("the list of tiers: an entry is empty")),
         [b'/', ..] => Some(decode_path(place)?),
         _ => {
-            return Err(Some(
-                "the list of tiers: neither \"shm\", \"memory\" nor an absolute directory",
-            ));
+            return Err(Some("the list of tiers: neither \"shm\", \"memory\" nor an absolute directory"));
         }
     };
-    let default = if shm {
-        Reserve::Percent(SHM_RESERVE_PERCENT)
-    } else {
-        Reserve::Bytes(0)
-    };
-    let mut spec = TierSpec {
-        dir,
-        shm,
-        max: None,
-        reserve: default,
-    };
+    let default = if shm { Reserve::Percent(SHM_RESERVE_PERCENT) } else { Reserve::Bytes(0) };
+    let mut spec = TierSpec { dir, shm, max: None, reserve: default };
     let (mut seen_max, mut seen_reserve) = (false, false);
     for setting in settings.into_iter().flat_map(|s| s.split(|&b| b == b'&')) {
         if let Some(size) = setting.strip_prefix(b"max=") {
             if std::mem::replace(&mut seen_max, true) {
                 return Err(Some("the list of tiers: max= twice"));
             }
-            spec.max = Some(
-                parse_size(size).ok_or(Some("the list of tiers: max= wants a size such as 64M"))?,
-            );
+            spec.max = Some(parse_size(size).ok_or(Some("the list of tiers: max= wants a size such as 64M"))?);
         } else if let Some(size) = setting.strip_prefix(b"reserve=") {
             if std::mem::replace(&mut seen_reserve, true) {
                 return Err(Some("the list of tiers: reserve= twice"));
@@ -161,15 +142,11 @@ fn parse_tier(part: &[u8]) -> std::result::Result<TierSpec, Option<&'static str>
             }
             let bad = Some("the list of tiers: reserve= wants a size such as 64M, or 0% to 100%");
             spec.reserve = match size.strip_suffix(b"%") {
-                Some(percent) => {
-                    Reserve::Percent(parse_number(percent).filter(|&p| p <= 100).ok_or(bad)?)
-                }
+                Some(percent) => Reserve::Percent(parse_number(percent).filter(|&p| p <= 100).ok_or(bad)?),
                 None => Reserve::Bytes(parse_size(size).ok_or(bad)?),
             };
         } else {
-            return Err(Some(
-                "the list of tiers: after '?' come max=SIZE and reserve=SIZE, joined by '&'",
-            ));
+            return Err(Some("the list of tiers: after '?' come max=SIZE and reserve=SIZE, joined by '&'"));
         }
     }
     Ok(spec)
@@ -233,40 +210,13 @@ mod tests {
 
     #[test]
     fn a_list_of_tiers_is_read_as_written() {
-        let specs =
-            parse_tiers(b"shm,/a%2Cb?max=64M&reserve=1%,memory?max=5,/c?reserve=2G,shm?reserve=0")
-                .unwrap();
+        let specs = parse_tiers(b"shm,/a%2Cb?max=64M&reserve=1%,memory?max=5,/c?reserve=2G,shm?reserve=0").unwrap();
         let want = [
-            TierSpec {
-                dir: dir("/dev/shm"),
-                shm: true,
-                max: None,
-                reserve: Reserve::Percent(5),
-            },
-            TierSpec {
-                dir: dir("/a,b"),
-                shm: false,
-                max: Some(64 << 20),
-                reserve: Reserve::Percent(1),
-            },
-            TierSpec {
-                dir: None,
-                shm: false,
-                max: Some(5),
-                reserve: Reserve::Bytes(0),
-            },
-            TierSpec {
-                dir: dir("/c"),
-                shm: false,
-                max: None,
-                reserve: Reserve::Bytes(2 << 30),
-            },
-            TierSpec {
-                dir: dir("/dev/shm"),
-                shm: true,
-                max: None,
-                reserve: Reserve::Bytes(0),
-            },
+            TierSpec { dir: dir("/dev/shm"), shm: true, max: None, reserve: Reserve::Percent(5) },
+            TierSpec { dir: dir("/a,b"), shm: false, max: Some(64 << 20), reserve: Reserve::Percent(1) },
+            TierSpec { dir: None, shm: false, max: Some(5), reserve: Reserve::Bytes(0) },
+            TierSpec { dir: dir("/c"), shm: false, max: None, reserve: Reserve::Bytes(2 << 30) },
+            TierSpec { dir: dir("/dev/shm"), shm: true, max: None, reserve: Reserve::Bytes(0) },
         ];
         assert_eq!(specs, want);
     }
@@ -300,10 +250,7 @@ mod tests {
             let error = parse_tiers(list.as_bytes()).unwrap_err();
             assert_eq!(error.code(), Code::Invalid, "{bad:?}");
             let part = bad.split(',').next().unwrap();
-            assert!(
-                error.to_string().contains(&format!("\"{part}\"")),
-                "{error}"
-            );
+            assert!(error.to_string().contains(&format!("\"{part}\"")), "{error}");
         }
     }
 }

@@ -7,32 +7,16 @@ fn demo(plain: bool) -> String {
     // In a place of its own, to see that nothing stays behind.
     let place = tempfile::tempdir().unwrap();
     let mut make = Command::new("make");
-    for inherited in [
-        "MAKEFLAGS",
-        "MFLAGS",
-        "MAKELEVEL",
-        "VFS_TIERS",
-        "VFS_DEMO_INSIDE",
-        "VFS_DEMO_PLAIN",
-    ] {
+    for inherited in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "VFS_TIERS", "VFS_DEMO_INSIDE", "VFS_DEMO_PLAIN"] {
         make.env_remove(inherited);
     }
-    make.env_remove("LD_LIBRARY_PATH")
-        .env("TMPDIR", place.path());
+    make.env_remove("LD_LIBRARY_PATH").env("TMPDIR", place.path());
     if plain {
         make.env("VFS_DEMO_PLAIN", "1");
     }
-    let out = make
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .arg("demo")
-        .output()
-        .expect("make");
+    let out = make.current_dir(env!("CARGO_MANIFEST_DIR")).arg("demo").output().expect("make");
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert!(
-        out.status.success(),
-        "{said}\n{}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    assert!(out.status.success(), "{said}\n{}", String::from_utf8_lossy(&out.stderr));
     let left: Vec<_> = std::fs::read_dir(place.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
     said
@@ -42,32 +26,17 @@ fn demo(plain: bool) -> String {
 fn check(said: &str, first: &str) {
     for key in ["libvfs.so", "libvfs.a", "table", "libvfs.rlib", "vfs.h"] {
         let verdicts = |verdict: &str| {
-            let lines = said
-                .lines()
-                .filter(|line| line.trim_start().starts_with(&format!("{key} ")));
-            lines
-                .filter(|line| line.trim_end().ends_with(verdict))
-                .count()
+            let lines = said.lines().filter(|line| line.trim_start().starts_with(&format!("{key} ")));
+            lines.filter(|line| line.trim_end().ends_with(verdict)).count()
         };
         assert!(verdicts("stored") >= 1, "{key}: {said}");
         assert_eq!(verdicts("same bytes"), 1, "{key}: {said}");
     }
-    let place = |key: &str| {
-        said.lines()
-            .find(|line| line.trim_start().starts_with(&format!("{key} ")))
-            .unwrap()
-    };
+    let place = |key: &str| said.lines().find(|line| line.trim_start().starts_with(&format!("{key} "))).unwrap();
     assert!(place("vfs.h").contains(&format!("  0  {first}")), "{said}");
-    assert!(
-        place("table").contains("    67108864  1  directory"),
-        "{said}"
-    );
+    assert!(place("table").contains("    67108864  1  directory"), "{said}");
     assert!(!said.contains("DIFFERS"), "{said}");
-    assert_eq!(
-        said.matches("nothing is left in the tiers").count(),
-        2,
-        "{said}"
-    );
+    assert_eq!(said.matches("nothing is left in the tiers").count(), 2, "{said}");
     assert!(said.ends_with("demo: ok\n"), "{said}");
 }
 

@@ -1,6 +1,7 @@
 //! `include/vfs.h` is what `src/ffi` says, and any C or C++ compiler and cffi can read it.
 //! `VFS_BLESS_HEADER=1 cargo test --test header` writes it anew.
 #![cfg(feature = "capi")]
+mod common;
 use std::ffi::CStr;
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,7 @@ use vfs::ffi::*;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// In the order of the header.
-const SOURCES: [&str; 8] = [
-    "types", "open", "blob", "view", "writer", "list", "tiers", "text",
-];
+const SOURCES: [&str; 8] = ["types", "open", "blob", "view", "writer", "list", "tiers", "text"];
 
 /// The longest line of the header.
 const WIDTH: usize = 100;
@@ -22,15 +21,9 @@ const STRICT: [&str; 5] = ["-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-
 
 fn generate() -> String {
     let mut config = cbindgen::Config::from_root_or_default(ROOT);
-    let initialisers = config
-        .after_includes
-        .take()
-        .expect("cbindgen.toml has after_includes");
-    let (major, minor, patch) = (
-        env!("CARGO_PKG_VERSION_MAJOR"),
-        env!("CARGO_PKG_VERSION_MINOR"),
-        env!("CARGO_PKG_VERSION_PATCH"),
-    );
+    let initialisers = config.after_includes.take().expect("cbindgen.toml has after_includes");
+    let (major, minor, patch) =
+        (env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"), env!("CARGO_PKG_VERSION_PATCH"));
     config.after_includes = Some(format!(
         "\n/** The version of this header; vfs_version tells that of the library. */\n\
          #define VFS_VERSION_MAJOR {major}\n\
@@ -45,10 +38,7 @@ fn generate() -> String {
         builder = builder.with_src(format!("{ROOT}/src/ffi/{source}.rs"));
     }
     let mut header = Vec::new();
-    builder
-        .generate()
-        .expect("cbindgen reads src/ffi")
-        .write(&mut header);
+    builder.generate().expect("cbindgen reads src/ffi").write(&mut header);
     tidy(&String::from_utf8(header).unwrap())
 }
 
@@ -71,10 +61,7 @@ fn tidy(header: &str) -> String {
         } else if line.starts_with("typedef") || line.starts_with(" *") {
             tidy.push(line.into());
         } else if !(line.is_empty() && tidy.last().is_none_or(String::is_empty)) {
-            tidy.push(
-                line.replace("struct vfs_", "vfs_")
-                    .replace("// __cplusplus", "/* __cplusplus */"),
-            );
+            tidy.push(line.replace("struct vfs_", "vfs_").replace("// __cplusplus", "/* __cplusplus */"));
         }
     }
     tidy.join("\n") + "\n"
@@ -89,11 +76,7 @@ fn the_committed_header_is_the_generated_one() {
     }
     let have = std::fs::read_to_string(&path).unwrap_or_default();
     if have != want {
-        let line = have
-            .lines()
-            .zip(want.lines())
-            .take_while(|(a, b)| a == b)
-            .count();
+        let line = have.lines().zip(want.lines()).take_while(|(a, b)| a == b).count();
         panic!(
             "include/vfs.h differs from src/ffi from line {} on:\n  is     {:?}\n  should {:?}\n\
              write it anew with: VFS_BLESS_HEADER=1 cargo test --test header",
@@ -115,12 +98,7 @@ fn compile(compiler: &str, language: &str, arguments: &[&str], source: &str) -> 
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|e| panic!("this test needs the compiler `{compiler}` of the system: {e}"));
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(source.as_bytes())
-        .unwrap();
+    child.stdin.take().unwrap().write_all(source.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(
         output.status.success(),
@@ -133,9 +111,7 @@ fn compile(compiler: &str, language: &str, arguments: &[&str], source: &str) -> 
 /// Compiles under every standard with everything strict, and with `more` for C.
 fn compile_everywhere(source: &str, more: &[&str], more_for_c: &[&str]) {
     let include = format!("-I{ROOT}/include");
-    for (compiler, language, standards, extra) in
-        [("cc", "c", C, more_for_c), ("c++", "c++", CXX, &[][..])]
-    {
+    for (compiler, language, standards, extra) in [("cc", "c", C, more_for_c), ("c++", "c++", CXX, &[][..])] {
         for standard in standards {
             let standard = format!("-std={standard}");
             let arguments = [&STRICT[..], more, extra, &[&standard, &include]].concat();
@@ -146,16 +122,8 @@ fn compile_everywhere(source: &str, more: &[&str], more_for_c: &[&str]) {
 
 #[test]
 fn the_header_compiles_alone_and_twice_in_c_and_cxx() {
-    compile_everywhere(
-        "#include <vfs.h>\n",
-        &[],
-        &["-Wstrict-prototypes", "-Wc++-compat"],
-    );
-    compile_everywhere(
-        "#include <vfs.h>\n#include \"vfs.h\"\nint main(void) { return VFS_OK; }\n",
-        &[],
-        &[],
-    );
+    compile_everywhere("#include <vfs.h>\n", &[], &["-Wstrict-prototypes", "-Wc++-compat"]);
+    compile_everywhere("#include <vfs.h>\n#include \"vfs.h\"\nint main(void) { return VFS_OK; }\n", &[], &[]);
 }
 
 #[test]
@@ -163,11 +131,7 @@ fn initialisers_and_constants_serve_in_c_and_cxx() {
     let source = std::fs::read_to_string(format!("{ROOT}/tests/c/header_init.c")).unwrap();
     compile_everywhere(
         &source,
-        &[
-            "-Wmissing-field-initializers",
-            "-Wconversion",
-            "-Wsign-conversion",
-        ],
+        &["-Wmissing-field-initializers", "-Wconversion", "-Wsign-conversion"],
         &["-Wc++-compat"],
     );
 }
@@ -194,26 +158,15 @@ fn structs_lie_in_c_as_they_do_in_rust() {
             free_bytes, total_bytes, free_inodes, total_inodes
         }
     }
-    compile(
-        "cc",
-        "c",
-        &[&STRICT[..], &["-std=c11", &format!("-I{ROOT}/include")]].concat(),
-        &source,
-    );
+    compile("cc", "c", &[&STRICT[..], &["-std=c11", &format!("-I{ROOT}/include")]].concat(), &source);
 }
 
 #[test]
 fn the_version_of_the_header_is_that_of_the_library() {
     // SAFETY: static text.
     let version = unsafe { CStr::from_ptr(vfs_version()) }.to_str().unwrap();
-    let source =
-        "#include <vfs.h>\nVFS_VERSION_MAJOR VFS_VERSION_MINOR VFS_VERSION_PATCH VFS_VERSION\n";
-    let text = compile(
-        "cc",
-        "c",
-        &["-E", "-P", &format!("-I{ROOT}/include")],
-        source,
-    );
+    let source = "#include <vfs.h>\nVFS_VERSION_MAJOR VFS_VERSION_MINOR VFS_VERSION_PATCH VFS_VERSION\n";
+    let text = compile("cc", "c", &["-E", "-P", &format!("-I{ROOT}/include")], source);
     let words: Vec<_> = text.lines().last().unwrap().split_whitespace().collect();
     assert_eq!(words[..3].join("."), version.split('-').next().unwrap());
     assert_eq!(words[3], format!("\"{version}\""));
@@ -227,46 +180,20 @@ fn preprocessed() -> String {
         std::fs::write(system.path().join(name), "").unwrap();
     }
     let system = format!("-I{}", system.path().display());
-    compile(
-        "cc",
-        "c",
-        &[
-            "-E",
-            "-P",
-            "-nostdinc",
-            &system,
-            &format!("-I{ROOT}/include"),
-        ],
-        "#include \"vfs.h\"\n",
-    )
+    compile("cc", "c", &["-E", "-P", "-nostdinc", &system, &format!("-I{ROOT}/include")], "#include \"vfs.h\"\n")
 }
 
 #[test]
 fn cffi_reads_the_header_after_the_preprocessor() {
     let declarations = preprocessed();
-    assert!(
-        !declarations.contains('#'),
-        "a directive is left:\n{declarations}"
-    );
-    for constant in [
-        "VFS_OK = 0",
-        "VFS_ERR_PANIC = -99",
-        "VFS_REPLACE = 1",
-        "VFS_TIER_MEMORY = 3",
-        "VFS_LOG_INFO = 3",
-    ] {
-        assert!(
-            declarations.contains(constant),
-            "{constant} is no enumerator"
-        );
-    }
-    match Command::new("python3")
-        .args(["-c", "import cffi"])
-        .stderr(Stdio::null())
-        .status()
+    assert!(!declarations.contains('#'), "a directive is left:\n{declarations}");
+    for constant in ["VFS_OK = 0", "VFS_ERR_PANIC = -99", "VFS_REPLACE = 1", "VFS_TIER_MEMORY = 3", "VFS_LOG_INFO = 3"]
     {
+        assert!(declarations.contains(constant), "{constant} is no enumerator");
+    }
+    match Command::new("python3").args(["-c", "import cffi"]).stderr(Stdio::null()).status() {
         Ok(status) if status.success() => {}
-        _ => return skipped("python3 with cffi is not there"),
+        _ => return common::skip("python3 with cffi is not there"),
     }
     let script = "import cffi, sys\n\
         ffi = cffi.FFI()\n\
@@ -280,15 +207,6 @@ fn cffi_reads_the_header_after_the_preprocessor() {
         .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), declarations.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
-}
-
-/// Says that a test could not run here, which is a failure where everything must be there.
-fn skipped(why: &str) {
-    eprintln!("SKIPPED: {why}");
-    assert!(
-        std::env::var_os("CI").is_none_or(|v| v != "true"),
-        "skipped under CI=true: {why}"
-    );
 }
 
 /// What a reader of the header needs to hear of each function.
@@ -311,32 +229,19 @@ fn every_function_tells_its_threads_its_fork_and_its_age() {
         seen += 1;
     }
     assert_eq!(seen, 25);
-    let wide: Vec<_> = header
-        .lines()
-        .filter(|line| line.chars().count() > WIDTH)
-        .collect();
+    let wide: Vec<_> = header.lines().filter(|line| line.chars().count() > WIDTH).collect();
     assert!(wide.is_empty(), "{wide:#?}");
 }
 
 #[test]
 fn the_list_of_sources_misses_none() {
-    let exporting = |path: &PathBuf| {
-        std::fs::read_to_string(path)
-            .unwrap()
-            .contains("#[unsafe(no_mangle)]")
-    };
-    let mut files: Vec<_> = Path::new(&format!("{ROOT}/src/ffi"))
-        .read_dir()
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
+    let exporting = |path: &PathBuf| std::fs::read_to_string(path).unwrap().contains("#[unsafe(no_mangle)]");
+    let mut files: Vec<_> =
+        Path::new(&format!("{ROOT}/src/ffi")).read_dir().unwrap().map(|e| e.unwrap().path()).collect();
     files.retain(exporting);
     for file in &files {
         let name = file.file_stem().unwrap().to_str().unwrap();
-        assert!(
-            SOURCES.contains(&name),
-            "{name} exports functions but is not in the header"
-        );
+        assert!(SOURCES.contains(&name), "{name} exports functions but is not in the header");
     }
     assert!(!files.is_empty());
 }

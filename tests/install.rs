@@ -28,39 +28,19 @@ int main(void) {
 
 /// Runs to the end; panics with what it said unless it ended with 0.
 fn run(command: &mut Command) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
-        .output()
-        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    let (stdout, stderr) = (
-        String::from_utf8_lossy(&stdout),
-        String::from_utf8_lossy(&stderr),
-    );
+    let Output { status, stdout, stderr } = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{command:?}: {status}\n{stdout}{stderr}");
     stdout.into_owned()
 }
 
 fn has(program: &str) -> bool {
-    Command::new(program)
-        .arg("--version")
-        .output()
-        .is_ok_and(|out| out.status.success())
+    Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success())
 }
 
 fn make(arguments: &[String]) -> String {
     let mut make = Command::new("make");
-    for inherited in [
-        "MAKEFLAGS",
-        "MFLAGS",
-        "MAKELEVEL",
-        "PREFIX",
-        "DESTDIR",
-        "LIBDIR",
-        "INCLUDEDIR",
-    ] {
+    for inherited in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PREFIX", "DESTDIR", "LIBDIR", "INCLUDEDIR"] {
         make.env_remove(inherited); // of the make that may have started this test
     }
     run(make.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments))
@@ -69,10 +49,7 @@ fn make(arguments: &[String]) -> String {
 /// The installed tree in a directory that goes away with it.
 fn install(more: &[&str]) -> (tempfile::TempDir, PathBuf) {
     let dest = tempfile::tempdir().unwrap();
-    let mut arguments = vec![
-        "install".to_string(),
-        format!("DESTDIR={}", dest.path().display()),
-    ];
+    let mut arguments = vec!["install".to_string(), format!("DESTDIR={}", dest.path().display())];
     arguments.push(format!("PREFIX={PREFIX}"));
     arguments.extend(more.iter().map(|m| m.to_string()));
     make(&arguments);
@@ -91,29 +68,14 @@ fn pkg_config(dest: &Path, libdir: &Path, arguments: &[&str]) -> Vec<String> {
 }
 
 /// Builds the program with these flags and runs it in a store of its own.
-fn build_and_run(
-    flags: &[String],
-    first: &[&str],
-    libraries: Option<&Path>,
-) -> (tempfile::TempDir, PathBuf) {
+fn build_and_run(flags: &[String], first: &[&str], libraries: Option<&Path>) -> (tempfile::TempDir, PathBuf) {
     let work = tempfile::tempdir().unwrap();
-    let (source, program, tier) = (
-        work.path().join("p.c"),
-        work.path().join("p"),
-        work.path().join("tier"),
-    );
+    let (source, program, tier) = (work.path().join("p.c"), work.path().join("p"), work.path().join("tier"));
     fs::write(&source, PROGRAM).unwrap();
     fs::create_dir(&tier).unwrap();
-    run(Command::new("cc")
-        .args(first)
-        .arg(&source)
-        .arg("-o")
-        .arg(&program)
-        .args(flags));
+    run(Command::new("cc").args(first).arg(&source).arg("-o").arg(&program).args(flags));
     let mut command = Command::new(&program);
-    command
-        .env("VFS_TIERS", &tier)
-        .env_remove("LD_LIBRARY_PATH"); // cargo's points at its own build
+    command.env("VFS_TIERS", &tier).env_remove("LD_LIBRARY_PATH"); // cargo's points at its own build
     if let Some(libraries) = libraries {
         command.env("LD_LIBRARY_PATH", libraries);
     }
@@ -135,10 +97,7 @@ fn the_installed_tree_is_what_a_loader_and_a_packager_expect() {
     let soname = format!("libvfs.so.{}", env!("CARGO_PKG_VERSION_MAJOR"));
     assert!(lib.join(&real).symlink_metadata().unwrap().is_file());
     assert_eq!(fs::read_link(lib.join(&soname)).unwrap(), Path::new(&real));
-    assert_eq!(
-        fs::read_link(lib.join("libvfs.so")).unwrap(),
-        Path::new(&soname)
-    );
+    assert_eq!(fs::read_link(lib.join("libvfs.so")).unwrap(), Path::new(&soname));
     assert!(needed(&lib.join(&real)).contains(&format!("soname: [{soname}]")));
     for (file, mode) in [
         (lib.join("libvfs.a"), 0o644),
@@ -146,19 +105,11 @@ fn the_installed_tree_is_what_a_loader_and_a_packager_expect() {
         (lib.join("pkgconfig/vfs.pc"), 0o644),
         (prefix.join("include/vfs.h"), 0o644),
     ] {
-        assert_eq!(
-            file.metadata().unwrap().permissions().mode() & 0o777,
-            mode,
-            "{}",
-            file.display()
-        );
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, mode, "{}", file.display());
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let header = prefix.join("include/vfs.h");
-    assert_eq!(
-        fs::read(header).unwrap(),
-        fs::read(root.join("include/vfs.h")).unwrap()
-    );
+    assert_eq!(fs::read(header).unwrap(), fs::read(root.join("include/vfs.h")).unwrap());
     let pc = fs::read_to_string(lib.join("pkgconfig/vfs.pc")).unwrap();
     assert!(!pc.contains('@'), "{pc}");
 }
@@ -166,11 +117,7 @@ fn the_installed_tree_is_what_a_loader_and_a_packager_expect() {
 #[test]
 fn uninstall_takes_away_every_file_that_install_made() {
     let (dest, prefix) = install(&[]);
-    make(&[
-        "uninstall".into(),
-        format!("DESTDIR={}", dest.path().display()),
-        format!("PREFIX={PREFIX}"),
-    ]);
+    make(&["uninstall".into(), format!("DESTDIR={}", dest.path().display()), format!("PREFIX={PREFIX}")]);
     for dir in ["include", "lib", "lib/pkgconfig"] {
         let mut files = fs::read_dir(prefix.join(dir)).unwrap().map(Result::unwrap);
         let left = files.find(|f| !f.file_type().unwrap().is_dir());
@@ -185,10 +132,7 @@ fn a_program_builds_with_pkg_config_alone_and_runs_with_the_shared_library() {
     }
     let (dest, prefix) = install(&[]);
     let lib = prefix.join("lib");
-    assert_eq!(
-        pkg_config(dest.path(), &lib, &["--modversion"]),
-        [env!("CARGO_PKG_VERSION")]
-    );
+    assert_eq!(pkg_config(dest.path(), &lib, &["--modversion"]), [env!("CARGO_PKG_VERSION")]);
     let flags = pkg_config(dest.path(), &lib, &["--cflags", "--libs"]);
     let (_work, program) = build_and_run(&flags, &[], Some(&lib));
     assert!(needed(&program).contains(&format!("libvfs.so.{}", env!("CARGO_PKG_VERSION_MAJOR"))));
@@ -218,11 +162,7 @@ fn a_program_builds_with_pkg_config_static_and_runs_alone() {
     let (_work, program) = build_and_run(&flags, &["-static"], None);
     assert!(!needed(&program).contains("NEEDED"), "{}", needed(&program));
     for shared in fs::read_dir(&lib).unwrap().map(Result::unwrap) {
-        if shared
-            .file_name()
-            .to_string_lossy()
-            .starts_with("libvfs.so")
-        {
+        if shared.file_name().to_string_lossy().starts_with("libvfs.so") {
             fs::remove_file(shared.path()).unwrap();
         }
     }

@@ -43,19 +43,13 @@ pub(super) unsafe fn clear<T>(out: *mut *mut T) {
 
 /// Refuses NULL.
 pub(super) fn not_null<T>(pointer: *const T, null: &'static str) -> Checked<()> {
-    if pointer.is_null() {
-        Err(Failure::invalid(null))
-    } else {
-        Ok(())
-    }
+    if pointer.is_null() { Err(Failure::invalid(null)) } else { Ok(()) }
 }
 
 /// Whether `(pointer, len)` can be memory: NULL is an empty buffer and nothing else.
 fn is_buffer(pointer: *const c_void, len: usize) -> Checked<()> {
     if len > isize::MAX as usize {
-        return Err(Failure::invalid(
-            "a length beyond the half of the address space",
-        ));
+        return Err(Failure::invalid("a length beyond the half of the address space"));
     }
     if pointer.is_null() && len != 0 {
         return Err(Failure::invalid("a buffer is NULL but its length is not 0"));
@@ -119,10 +113,7 @@ pub(super) unsafe fn key(call: &mut Call, key: *const c_char) -> Checked<&Key> {
 ///
 /// # Safety
 /// NULL, or `count` readable entries for `'a`.
-pub(super) unsafe fn keys<'a>(
-    keys: *const *const c_char,
-    count: usize,
-) -> Checked<&'a [*const c_char]> {
+pub(super) unsafe fn keys<'a>(keys: *const *const c_char, count: usize) -> Checked<&'a [*const c_char]> {
     if count == 0 {
         return Ok(&[]);
     }
@@ -139,14 +130,9 @@ pub(super) fn store_flags(flags: u32) -> Checked<Flags> {
     const REPLACE: u32 = vfs_store_flag::VFS_REPLACE as u32;
     const PERSIST: u32 = vfs_store_flag::VFS_PERSIST as u32;
     if flags & !(REPLACE | PERSIST) != 0 {
-        return Err(Failure::invalid(
-            "flags has a bit that is neither VFS_REPLACE nor VFS_PERSIST",
-        ));
+        return Err(Failure::invalid("flags has a bit that is neither VFS_REPLACE nor VFS_PERSIST"));
     }
-    Ok(Flags {
-        replace: flags & REPLACE != 0,
-        persist: flags & PERSIST != 0,
-    })
+    Ok(Flags { replace: flags & REPLACE != 0, persist: flags & PERSIST != 0 })
 }
 
 /// A struct that grows from version to version and begins with `uint32_t struct_size`.
@@ -181,9 +167,7 @@ unsafe fn struct_size<T: Growing>(of: *const T) -> Checked<usize> {
     // SAFETY: readable, says the caller, and `Growing` begins so.
     let size = unsafe { of.cast::<u32>().read() } as usize;
     if !(T::FIRST..=STRUCT_MAX).contains(&size) {
-        return Err(Failure::invalid(
-            "struct_size is not the size of the struct: begin with the _INIT macro",
-        ));
+        return Err(Failure::invalid("struct_size is not the size of the struct: begin with the _INIT macro"));
     }
     Ok(size)
 }
@@ -199,14 +183,10 @@ pub(super) unsafe fn input<T: Growing>(from: *const T) -> Checked<T> {
         let known = size.min(size_of::<T>());
         let unknown = std::slice::from_raw_parts(from.cast::<u8>().add(known), size - known);
         if unknown.iter().any(|&byte| byte != 0) {
-            return Err(Failure::invalid(
-                "a field is set that this version of the library does not know",
-            ));
+            return Err(Failure::invalid("a field is set that this version of the library does not know"));
         }
         let mut copy = MaybeUninit::<T>::zeroed();
-        copy.as_mut_ptr()
-            .cast::<u8>()
-            .copy_from_nonoverlapping(from.cast(), known);
+        copy.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(from.cast(), known);
         Ok(copy.assume_init()) // all zeroes is valid, and the rest came from a valid one
     }
 }

@@ -71,7 +71,7 @@ pub unsafe extern "C" fn vfs_store(
 ///   looked into or read, and no other has the key.
 /// - VFS_ERR_BUSY: no tier had the key at first sight, and another process holds the key's lock.
 /// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
-/// - VFS_ERR_FORKED: not found on a directory, and the memory tier is the parent's.
+/// - VFS_ERR_FORKED: not found on a directory, and the parent's memory tier may have it.
 /// - VFS_ERR_SHUTDOWN: the store was shut down.
 /// - VFS_ERR_PANIC: a bug, caught.
 ///
@@ -96,10 +96,7 @@ pub unsafe extern "C" fn vfs_read(
             let buf = args::room(buf, cap)?;
             let key = args::key(call, key)?;
             let mut seen = Stat::default();
-            let len =
-                store
-                    .store
-                    .read_into(key, offset, buf, stat.is_some().then_some(&mut seen))?;
+            let len = store.store.read_into(key, offset, buf, stat.is_some().then_some(&mut seen))?;
             out_len.write(len);
             if let Some(stat) = stat {
                 stat.fill(seen.into());
@@ -119,7 +116,7 @@ pub unsafe extern "C" fn vfs_read(
 ///   looked into, and no other has the key.
 /// - VFS_ERR_BUSY: no tier had the key at first sight, and another process holds the key's lock.
 /// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
-/// - VFS_ERR_FORKED: not found on a directory, and the memory tier is the parent's.
+/// - VFS_ERR_FORKED: not found on a directory, and the parent's memory tier may have it.
 /// - VFS_ERR_SHUTDOWN: the store was shut down.
 /// - VFS_ERR_PANIC: a bug, caught.
 ///
@@ -152,18 +149,14 @@ pub unsafe extern "C" fn vfs_has(store: *mut vfs_t, key: *const c_char) -> i32 {
 ///   looked into, and no other has the key.
 /// - VFS_ERR_BUSY: no tier had the key at first sight, and another process holds the key's lock.
 /// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
-/// - VFS_ERR_FORKED: not found on a directory, and the memory tier is the parent's.
+/// - VFS_ERR_FORKED: not found on a directory, and the parent's memory tier may have it.
 /// - VFS_ERR_SHUTDOWN: the store was shut down.
 /// - VFS_ERR_PANIC: a bug, caught.
 ///
 /// Threads: any. Fork: in the child it sees what lies on directories.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vfs_stat(
-    store: *mut vfs_t,
-    key: *const c_char,
-    out: *mut vfs_stat_t,
-) -> vfs_status_t {
+pub unsafe extern "C" fn vfs_stat(store: *mut vfs_t, key: *const c_char, out: *mut vfs_stat_t) -> vfs_status_t {
     // SAFETY: the header's contract for each pointer.
     unsafe {
         guard::status("vfs_stat", store, |call| {
@@ -230,19 +223,14 @@ pub unsafe extern "C" fn vfs_remove(store: *mut vfs_t, key: *const c_char) -> vf
 /// Threads: any. Fork: VFS_ERR_FORKED in the child.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vfs_remove_owned(
-    store: *mut vfs_t,
-    keys: *const *const c_char,
-    count: usize,
-) -> vfs_status_t {
+pub unsafe extern "C" fn vfs_remove_owned(store: *mut vfs_t, keys: *const *const c_char, count: usize) -> vfs_status_t {
     // SAFETY: the header's contract for each pointer.
     unsafe {
         guard::status("vfs_remove_owned", store, |call| {
             let store = args::handle(store, "store is NULL")?;
             let mut first: Result<(), (Failure, Option<Key>)> = Ok(());
             for &key in args::keys(keys, count)? {
-                let done =
-                    args::key(call, key).and_then(|key| Ok(store.store.remove_owned(key)?));
+                let done = args::key(call, key).and_then(|key| Ok(store.store.remove_owned(key)?));
                 first = first.and(done.map_err(|failure| (failure, call.key)));
             }
             first.map_err(|(failure, key)| {

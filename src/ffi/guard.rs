@@ -181,14 +181,8 @@ fn panicked(call: &Call, payload: Box<dyn Any + Send>) -> i32 {
     // The hook knew where; it may have been replaced since, and then the payload tells what.
     let mut what = Text::<1024>::new();
     // SAFETY: NUL-terminated, and this thread's alone until its next failure.
-    let last = unsafe { CStr::from_ptr(sys::thread::last_text()) }
-        .to_str()
-        .unwrap_or("");
-    let text = if last.starts_with(HOOKED) {
-        last
-    } else {
-        message(&*payload)
-    };
+    let last = unsafe { CStr::from_ptr(sys::thread::last_text()) }.to_str().unwrap_or("");
+    let text = if last.starts_with(HOOKED) { last } else { message(&*payload) };
     let _ = what.write_str(text); // what does not fit is cut
     let what = what.as_c_str().to_str().unwrap_or("");
     sys::thread::set_last(0, format_args!("{call}: {}: {what}", Code::Panic.text()));

@@ -15,19 +15,17 @@ use std::ffi::c_char;
 /// Returns:
 /// - VFS_OK: `*out` is the listing.
 /// - VFS_ERR_INVALID: `store` or `out` is NULL.
-/// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: no tier can be listed.
+/// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: a tier could not be
+///   listed.
 /// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
-/// - VFS_ERR_FORKED: the handle is the parent's, and the store lies in memory alone.
+/// - VFS_ERR_FORKED: the handle is the parent's.
 /// - VFS_ERR_SHUTDOWN: the store was shut down.
 /// - VFS_ERR_PANIC: a bug, caught.
 ///
-/// Threads: any. Fork: in the child it lists what lies on directories.
+/// Threads: any. Fork: VFS_ERR_FORKED in the child.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vfs_list_open(
-    store: *mut vfs_t,
-    out: *mut *mut vfs_list_t,
-) -> vfs_status_t {
+pub unsafe extern "C" fn vfs_list_open(store: *mut vfs_t, out: *mut *mut vfs_list_t) -> vfs_status_t {
     // SAFETY: the header's contract for each pointer.
     unsafe {
         args::clear(out);
@@ -53,12 +51,11 @@ pub unsafe extern "C" fn vfs_list_open(
 /// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE, VFS_ERR_LIMIT,
 ///   VFS_ERR_NO_MEMORY: a tier could not be listed to its end. The next call goes on with the
 ///   others.
-/// - VFS_ERR_FORKED: the handle is the parent's, and the store lies in memory alone.
+/// - VFS_ERR_FORKED: the handle is the parent's.
 /// - VFS_ERR_SHUTDOWN: the store was shut down or closed.
 /// - VFS_ERR_PANIC: a bug, caught; the listing is of no more use but to be given back.
 ///
-/// Threads: one at a time for a listing. Fork: begin a new listing in the child; a listing shared
-/// with the parent takes turns with it.
+/// Threads: one at a time for a listing. Fork: VFS_ERR_FORKED in the child.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vfs_list_next(
@@ -78,10 +75,7 @@ pub unsafe extern "C" fn vfs_list_next(
                     stat.fill(seen.into());
                     Ok(())
                 }
-                None => Err(Failure::Boundary(
-                    Code::NotFound,
-                    "the listing is at its end",
-                )),
+                None => Err(Failure::Boundary(Code::NotFound, "the listing is at its end")),
             }
         })
     }

@@ -48,10 +48,7 @@ impl Log for Callback {
 /// Threads: any. Fork: allowed in the child, where it opens a store of the child's own.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vfs_open(
-    options: *const vfs_options_t,
-    out: *mut *mut vfs_t,
-) -> vfs_status_t {
+pub unsafe extern "C" fn vfs_open(options: *const vfs_options_t, out: *mut *mut vfs_t) -> vfs_status_t {
     // SAFETY: the header's contract for both pointers.
     unsafe {
         args::clear(out);
@@ -66,7 +63,7 @@ pub unsafe extern "C" fn vfs_open(
 }
 
 /// # Safety NULL, or what the header asks for; the strings live for `'a`.
-unsafe fn read_options<'a>(options: *const vfs_options_t) -> Result<Options<'a>, Failure> {
+pub(super) unsafe fn read_options<'a>(options: *const vfs_options_t) -> Result<Options<'a>, Failure> {
     if options.is_null() {
         return Ok(Options::default());
     }
@@ -74,9 +71,7 @@ unsafe fn read_options<'a>(options: *const vfs_options_t) -> Result<Options<'a>,
     let options = unsafe { args::input(options) }?;
     const READ_ONLY: u32 = vfs_open_flag::VFS_READ_ONLY as u32;
     if options.flags & !READ_ONLY != 0 {
-        return Err(Failure::invalid(
-            "flags has a bit that is not VFS_READ_ONLY",
-        ));
+        return Err(Failure::invalid("flags has a bit that is not VFS_READ_ONLY"));
     }
     // SAFETY: NULL or NUL-terminated, says the header.
     let (name, tiers) = unsafe {
@@ -85,30 +80,19 @@ unsafe fn read_options<'a>(options: *const vfs_options_t) -> Result<Options<'a>,
         (name, tiers)
     };
     if tiers == Some(b"") {
-        return Err(Failure::invalid(
-            "the list of tiers is empty: NULL means the default",
-        ));
+        return Err(Failure::invalid("the list of tiers is empty: NULL means the default"));
     }
     let log: Option<Box<dyn Log>> = match options.log {
-        Some(function) => Some(sys::try_box(Callback {
-            function,
-            user: options.log_user,
-        })?),
+        Some(function) => Some(sys::try_box(Callback { function, user: options.log_user })?),
         None => None,
     };
-    Ok(Options {
-        name,
-        tiers,
-        read_only: options.flags & READ_ONLY != 0,
-        log,
-    })
+    Ok(Options { name, tiers, read_only: options.flags & READ_ONLY != 0, log })
 }
 
 /// Removes all blobs that this handle owns and ends its use: from then on every call with it, or
-/// with one of its writers and listings, answers VFS_ERR_SHUTDOWN, but vfs_shutdown, vfs_close,
-/// vfs_tier_stat and what gives back a writer, a listing or a view. Views stay good. Persistent
-/// blobs stay (in the memory tier, until vfs_close). A blob that another thread is storing is
-/// either removed too or answers VFS_ERR_SHUTDOWN there.
+/// with one of its writers and listings, answers VFS_ERR_SHUTDOWN, but vfs_shutdown itself. Views
+/// stay good. Persistent blobs stay (in the memory tier, until vfs_close). A blob that another
+/// thread is storing is either removed too or answers VFS_ERR_SHUTDOWN there.
 ///
 /// A key or a tier that fails does not stop the rest, and the first failure is reported. What
 /// could not be removed is an orphan, which the next reap removes. The handle remains to be
@@ -128,11 +112,7 @@ unsafe fn read_options<'a>(options: *const vfs_options_t) -> Result<Options<'a>,
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vfs_shutdown(store: *mut vfs_t) -> vfs_status_t {
     // SAFETY: the header's contract: NULL or a live handle.
-    unsafe {
-        guard::status("vfs_shutdown", store, |_| {
-            Ok(args::handle(store, "store is NULL")?.store.shutdown()?)
-        })
-    }
+    unsafe { guard::status("vfs_shutdown", store, |_| Ok(args::handle(store, "store is NULL")?.store.shutdown()?)) }
 }
 
 /// Shuts down as vfs_shutdown does, then frees the handle. Call vfs_shutdown before it to learn of

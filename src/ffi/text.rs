@@ -42,7 +42,9 @@ codes! {
 
 /// One sentence on a status alone; "unknown status" for a number that this version does not know.
 ///
-/// Returns static text, never NULL. Threads: any. Fork: allowed in the child.
+/// Returns static text, never NULL.
+///
+/// Threads: any. Fork: allowed in the child.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn vfs_strerror(status: vfs_status_t) -> *const c_char {
@@ -55,9 +57,11 @@ pub extern "C" fn vfs_strerror(status: vfs_status_t) -> *const c_char {
 /// Calls that succeed, and those that return void, leave it as it was.
 ///
 /// Returns text in UTF-8 that is ours and valid until the next failure on this thread; "" if there
-/// was none yet, or no memory to note it. Never NULL. Where threads are not the host's own (Go,
-/// virtual threads of Java), copy it before the call can have moved, or do with the status, which
-/// says enough. Threads: any, each has its own. Fork: allowed in the child.
+/// was none yet. Never NULL. Where the host's threads of execution move between those of the
+/// system (Go, virtual threads of Java), pin them for both calls, or do with the status, which
+/// says enough.
+///
+/// Threads: any, each has its own. Fork: allowed in the child.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn vfs_last_error() -> *const c_char {
@@ -76,7 +80,9 @@ pub extern "C" fn vfs_last_errno() -> i32 {
 
 /// The version of the library that is loaded, such as "0.1.0"; VFS_VERSION is that of the header.
 ///
-/// Returns static text, never NULL. Threads: any. Fork: allowed in the child.
+/// Returns static text, never NULL.
+///
+/// Threads: any. Fork: allowed in the child.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub extern "C" fn vfs_version() -> *const c_char {

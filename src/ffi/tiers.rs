@@ -8,7 +8,7 @@ use crate::error::Code;
 /// vfs_open does this too; a host that runs for long may call it now and then.
 ///
 /// A living owner's blobs and persistent blobs are never touched. `out_removed` may be NULL; on
-/// success it is how many blobs were removed.
+/// success it is how many blobs, finished or not, were removed.
 ///
 /// Returns:
 /// - VFS_OK: no dead owner is left on a tier that can be used.
@@ -37,23 +37,22 @@ pub unsafe extern "C" fn vfs_reap(store: *mut vfs_t, out_removed: *mut u64) -> v
 }
 
 /// Tells where the tier of this index lies and how it fares: 0 is the first of the list, and
-/// dropped ones are not counted. `*out` is filled on success only.
+/// dropped ones are not counted. `*out` is filled on success only. A filesystem that cannot be
+/// asked is no failure: its sizes are 0.
 ///
 /// Returns:
 /// - VFS_OK: `*out` is filled.
 /// - VFS_ERR_NOT_FOUND: `index` is past the last tier.
 /// - VFS_ERR_INVALID: `store` or `out` is NULL, or struct_size of `out` is not one.
+/// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE, VFS_ERR_LIMIT,
+///   VFS_ERR_NO_MEMORY: the handle's own blobs there could not be counted.
+/// - VFS_ERR_SHUTDOWN: the store was shut down.
 /// - VFS_ERR_PANIC: a bug, caught.
 ///
-/// A filesystem that cannot be asked is no failure: its sizes are 0. Threads: any. Fork: allowed
-/// in the child.
+/// Threads: any. Fork: allowed in the child, which owns nothing: blobs and bytes are 0.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vfs_tier_stat(
-    store: *mut vfs_t,
-    index: u32,
-    out: *mut vfs_tier_stat_t,
-) -> vfs_status_t {
+pub unsafe extern "C" fn vfs_tier_stat(store: *mut vfs_t, index: u32, out: *mut vfs_tier_stat_t) -> vfs_status_t {
     // SAFETY: the header's contract for each pointer.
     unsafe {
         guard::status("vfs_tier_stat", store, |_| {
@@ -64,10 +63,7 @@ pub unsafe extern "C" fn vfs_tier_stat(
                     out.fill(tier.into());
                     Ok(())
                 }
-                None => Err(Failure::Boundary(
-                    Code::NotFound,
-                    "index is past the last tier",
-                )),
+                None => Err(Failure::Boundary(Code::NotFound, "index is past the last tier")),
             }
         })
     }

@@ -1,9 +1,5 @@
 //! Constants and structs of the header.
-#![allow(
-    non_camel_case_types,
-    clippy::enum_variant_names,
-    reason = "the names of the C header"
-)]
+#![allow(non_camel_case_types, clippy::enum_variant_names, reason = "the names of the C header")]
 use crate::key::Key;
 use crate::store::{List, Stat, Store, TierStat, Writer};
 use std::ffi::{c_char, c_void};
@@ -48,8 +44,9 @@ pub enum vfs_code {
     /// Another process, maybe a stopped one, holds what this call needs and did not let go within
     /// five seconds.
     VFS_ERR_BUSY = -14,
-    /// A bug of this library, caught before it reached the host. The handle may be of no more use;
-    /// close it. Please report what vfs_last_error says.
+    /// A bug of this library, caught before it reached the host. From then on the handle may be
+    /// read through, but refuses to change anything; close it. Please report what vfs_last_error
+    /// says.
     VFS_ERR_PANIC = -99,
 }
 
@@ -249,11 +246,7 @@ impl From<TierStat<'_>> for vfs_tier_stat_t {
     fn from(tier: TierStat<'_>) -> vfs_tier_stat_t {
         vfs_tier_stat_t {
             struct_size: size_of::<vfs_tier_stat_t>() as u32,
-            flags: if tier.usable {
-                vfs_tier_flag::VFS_TIER_USABLE as u32
-            } else {
-                0
-            },
+            flags: if tier.usable { vfs_tier_flag::VFS_TIER_USABLE as u32 } else { 0 },
             kind: tier.kind as u32,
             last_errno: tier.last_errno,
             dir: tier.dir.map_or(null(), |dir| dir.as_ptr()),

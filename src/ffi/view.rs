@@ -25,7 +25,7 @@ use std::ptr::null_mut;
 ///   looked into or mapped, and no other has the key.
 /// - VFS_ERR_BUSY: no tier had the key at first sight, and another process holds the key's lock.
 /// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors; no memory, or no room among the addresses.
-/// - VFS_ERR_FORKED: not found on a directory, and the memory tier is the parent's.
+/// - VFS_ERR_FORKED: not found on a directory, and the parent's memory tier may have it.
 /// - VFS_ERR_SHUTDOWN: the store was shut down.
 /// - VFS_ERR_PANIC: a bug, caught.
 ///
@@ -49,11 +49,7 @@ pub unsafe extern "C" fn vfs_map(
             let mut seen = Stat::default();
             let view = store.store.map(key, stat.is_some().then_some(&mut seen))?;
             let (data, len, owner) = view.into_raw();
-            out.write(vfs_view_t {
-                data: data.cast(),
-                len,
-                owner,
-            });
+            out.write(vfs_view_t { data: data.cast(), len, owner });
             if let Some(stat) = stat {
                 stat.fill(seen.into());
             }
@@ -76,11 +72,7 @@ pub unsafe extern "C" fn vfs_unmap(view: *mut vfs_view_t) {
         // SAFETY: NULL, zeroes, or filled by `vfs_map` and not copied, says the header.
         unsafe {
             let Some(view) = view.as_mut() else { return };
-            let empty = vfs_view_t {
-                data: std::ptr::null::<c_void>(),
-                len: 0,
-                owner: null_mut(),
-            };
+            let empty = vfs_view_t { data: std::ptr::null::<c_void>(), len: 0, owner: null_mut() };
             let vfs_view_t { data, len, owner } = std::mem::replace(view, empty);
             if !owner.is_null() {
                 drop(View::from_pinned(Pinned::from_raw(data, len, owner)));

@@ -47,10 +47,7 @@ pub unsafe extern "C" fn vfs_create(
             let key = args::key(call, key)?;
             let flags = args::store_flags(flags)?;
             let writer = store.store.create(key, size_hint, flags)?;
-            out.write(Box::into_raw(sys::try_box(vfs_writer_t {
-                writer,
-                key: *key,
-            })?));
+            out.write(Box::into_raw(sys::try_box(vfs_writer_t { writer, key: *key })?));
             Ok(())
         })
     }
@@ -75,11 +72,7 @@ pub unsafe extern "C" fn vfs_create(
 /// Threads: one at a time for a writer. Fork: VFS_ERR_FORKED in the child.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vfs_write(
-    writer: *mut vfs_writer_t,
-    data: *const c_void,
-    len: usize,
-) -> vfs_status_t {
+pub unsafe extern "C" fn vfs_write(writer: *mut vfs_writer_t, data: *const c_void, len: usize) -> vfs_status_t {
     // SAFETY: the header's contract for each pointer.
     unsafe {
         guard::status("vfs_write", writer, |call| {
@@ -112,11 +105,7 @@ pub unsafe extern "C" fn vfs_write(
 /// Threads: one at a time for a writer. Fork: VFS_ERR_FORKED in the child.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vfs_reserve(
-    writer: *mut vfs_writer_t,
-    len: usize,
-    out: *mut *mut c_void,
-) -> vfs_status_t {
+pub unsafe extern "C" fn vfs_reserve(writer: *mut vfs_writer_t, len: usize, out: *mut *mut c_void) -> vfs_status_t {
     // SAFETY: the header's contract for each pointer.
     unsafe {
         guard::status("vfs_reserve", writer, |call| {
@@ -124,11 +113,7 @@ pub unsafe extern "C" fn vfs_reserve(
             call.key = Some(*key);
             args::not_null(out, "out is NULL")?;
             let memory = writer.reserve(args::length(len)?)?;
-            out.write(if memory.is_empty() {
-                null_mut()
-            } else {
-                memory.as_mut_ptr().cast()
-            });
+            out.write(if memory.is_empty() { null_mut() } else { memory.as_mut_ptr().cast() });
             Ok(())
         })
     }

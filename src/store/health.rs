@@ -32,12 +32,7 @@ pub struct Logger {
 
 impl Logger {
     pub fn new(log: Option<Box<dyn Log>>) -> Logger {
-        Logger {
-            log,
-            closed: AtomicBool::new(false),
-            inside: AtomicUsize::new(0),
-            told: AtomicU64::new(0),
-        }
+        Logger { log, closed: AtomicBool::new(false), inside: AtomicUsize::new(0), told: AtomicU64::new(0) }
     }
 
     pub fn say(&self, level: Level, message: std::fmt::Arguments) {
@@ -76,8 +71,7 @@ impl Logger {
 fn due(told: &AtomicU64) -> bool {
     let now = sys::monotonic_ns().max(1);
     let last = told.load(SeqCst);
-    (last == 0 || now.saturating_sub(last) >= QUIET_NS)
-        && told.compare_exchange(last, now, SeqCst, SeqCst).is_ok()
+    (last == 0 || now.saturating_sub(last) >= QUIET_NS) && told.compare_exchange(last, now, SeqCst, SeqCst).is_ok()
 }
 
 impl Health {
@@ -85,13 +79,9 @@ impl Health {
     pub fn took(&self, place: &Place, logger: &Logger) {
         self.stored.fetch_add(1, SeqCst);
         self.usable.store(true, SeqCst);
-        if self.refusing.load(SeqCst) && self.refusing.swap(false, SeqCst) && due(&self.told_taking)
-        {
+        if self.refusing.load(SeqCst) && self.refusing.swap(false, SeqCst) && due(&self.told_taking) {
             let (index, dir) = (place.index, place.bytes().escape_ascii());
-            logger.say(
-                Level::Info,
-                format_args!("tier {index} ({dir}) takes blobs again"),
-            );
+            logger.say(Level::Info, format_args!("tier {index} ({dir}) takes blobs again"));
         }
     }
 

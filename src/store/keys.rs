@@ -25,22 +25,13 @@ pub struct Taken<'a> {
 
 impl KeyTable {
     pub const fn new() -> KeyTable {
-        KeyTable {
-            held: Mutex::new(Held {
-                waiting: 0,
-                count: 0,
-                numbers: [0; HELD_MAX],
-            }),
-            released: Condvar::new(),
-        }
+        KeyTable { held: Mutex::new(Held { waiting: 0, count: 0, numbers: [0; HELD_MAX] }), released: Condvar::new() }
     }
 
     /// Takes a number, waiting for at most `patience`; `None` where another thread kept it.
     pub fn take(&self, number: u64, patience: Duration) -> Option<Taken<'_>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy = |held: &mut Held| {
-            held.count == HELD_MAX || held.numbers[..held.count].contains(&number)
-        };
+        let busy = |held: &mut Held| held.count == HELD_MAX || held.numbers[..held.count].contains(&number);
         if busy(&mut held) {
             held.waiting += 1;
             let waited = self.released.wait_timeout_while(held, patience, busy);
@@ -54,20 +45,13 @@ impl KeyTable {
         let count = held.count;
         held.numbers[count] = number;
         held.count += 1;
-        Some(Taken {
-            table: self,
-            number,
-        })
+        Some(Taken { table: self, number })
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        let mut held = self
-            .table
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.table.held.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.count;
         if let Some(at) = held.numbers[..count].iter().position(|&n| n == self.number) {
             held.numbers[at] = held.numbers[count - 1];
@@ -110,9 +94,7 @@ mod tests {
     #[test]
     fn a_full_table_waits_and_goes_on() {
         let table = KeyTable::new();
-        let mut taken: Vec<_> = (0..HELD_MAX as u64)
-            .map(|n| table.take(n, Duration::ZERO).unwrap())
-            .collect();
+        let mut taken: Vec<_> = (0..HELD_MAX as u64).map(|n| table.take(n, Duration::ZERO).unwrap()).collect();
         assert!(table.take(1000, Duration::from_millis(1)).is_none());
         taken.pop();
         assert!(table.take(1000, Duration::ZERO).is_some());

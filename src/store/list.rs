@@ -25,12 +25,7 @@ enum Source {
 
 impl List {
     pub(super) fn new(inner: Shared<Inner>) -> Result<List> {
-        let mut list = List {
-            inner,
-            begun: 0,
-            names: Source::None,
-            key: None,
-        };
+        let mut list = List { inner, begun: 0, names: Source::None, key: None };
         list.begin_next()?;
         Ok(list)
     }
@@ -45,9 +40,7 @@ impl List {
         self.begun += 1;
         self.names = match &stack.layers[index].tier {
             AnyTier::Memory(tier) => {
-                let keys = tier
-                    .keys()
-                    .map_err(|_| Error::new(Code::NoMemory, "listing the store"))?;
+                let keys = tier.keys().map_err(|_| Error::new(Code::NoMemory, "listing the store"))?;
                 Source::Memory(index, keys.into_iter())
             }
             AnyTier::Dir(tier) => match tier.names().map_err(|fault| stack.error(index, fault))? {
@@ -70,9 +63,9 @@ impl List {
                 Source::Memory(index, keys) => (*index, keys.next().map(|(key, _)| key)),
                 Source::Dir(index, names) => {
                     let stack = &self.inner.stack;
-                    let name = names.next().map_err(|e| {
-                        stack.error(*index, crate::error::Fault::os(e, "listing the store"))
-                    })?;
+                    let name = names
+                        .next()
+                        .map_err(|e| stack.error(*index, crate::error::Fault::os(e, "listing the store")))?;
                     match name {
                         // A name that is no key is not ours to show.
                         Some(name) => match Key::new(name.to_bytes()) {
@@ -93,13 +86,7 @@ impl List {
             let layers = &self.inner.stack.layers;
             let look = |index: usize| layers[index].tier.look(&key).ok().flatten();
             // A tier before this one hides it, and has shown it.
-            if self
-                .inner
-                .stack
-                .order()
-                .take_while(|&other| other != index)
-                .any(|other| look(other).is_some())
-            {
+            if self.inner.stack.order().take_while(|&other| other != index).any(|other| look(other).is_some()) {
                 continue;
             }
             if let Some(found) = look(index) {
@@ -114,8 +101,6 @@ impl List {
     /// After a panic nothing is changed through this handle any more.
     #[cfg(feature = "capi")]
     pub(crate) fn poison(&self) {
-        self.inner
-            .poisoned
-            .store(true, std::sync::atomic::Ordering::SeqCst);
+        self.inner.poisoned.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 }

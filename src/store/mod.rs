@@ -129,16 +129,10 @@ impl Inner {
             return Err(Error::new(Code::Forked, "changing a store"));
         }
         if self.read_only {
-            return Err(Error::new(
-                Code::ReadOnly,
-                "changing a store that was opened read-only",
-            ));
+            return Err(Error::new(Code::ReadOnly, "changing a store that was opened read-only"));
         }
         if self.poisoned.load(SeqCst) {
-            return Err(Error::new(
-                Code::Panic,
-                "changing a store after an internal failure",
-            ));
+            return Err(Error::new(Code::Panic, "changing a store after an internal failure"));
         }
         self.check_open()
     }
@@ -163,21 +157,14 @@ impl Inner {
         };
         let on_tier = |fault| self.stack.error(index, fault);
         match &self.stack.layers[index].tier {
-            AnyTier::Memory(_) => {
-                (stat.owned, stat.persistent) = (found.has_owner, !found.has_owner)
-            }
+            AnyTier::Memory(_) => (stat.owned, stat.persistent) = (found.has_owner, !found.has_owner),
             AnyTier::Dir(tier) if found.has_owner => {
                 stat.owned = tier.owns(key, found).map_err(on_tier)?;
-                stat.orphan =
-                    orphan && !stat.owned && tier.is_orphan(key, found).map_err(on_tier)?;
+                stat.orphan = orphan && !stat.owned && tier.is_orphan(key, found).map_err(on_tier)?;
             }
             // One link may also mean that it is being removed just now.
             AnyTier::Dir(tier) => {
-                stat.persistent = tier
-                    .look(key)
-                    .ok()
-                    .flatten()
-                    .is_some_and(|now| now.ident == found.ident);
+                stat.persistent = tier.look(key).ok().flatten().is_some_and(|now| now.ident == found.ident);
             }
         }
         Ok(stat)
@@ -205,29 +192,15 @@ impl Store {
         let kin = Kin::here().map_err(|e| Fault::last(Code::NoMemory, e, "preparing for fork"))?;
         let (uid, read_only) = (sys::effective_uid(), options.read_only);
         let logger = Logger::new(options.log);
-        let mode = if read_only {
-            Mode::ReadOnly
-        } else {
-            Mode::Create
-        };
+        let mode = if read_only { Mode::ReadOnly } else { Mode::Create };
         let stack = Stack::new(&specs, name, uid, mode, kin, &logger)?;
         let (shut, poisoned) = (AtomicBool::new(false), AtomicBool::new(false));
-        let inner = Inner {
-            stack,
-            specs,
-            uid,
-            read_only,
-            logger,
-            shut,
-            poisoned,
-        };
+        let inner = Inner { stack, specs, uid, read_only, logger, shut, poisoned };
         inner.try_tiers()?;
         if !read_only {
             let _ = inner.reap(Duration::ZERO); // what cannot be removed now is for the next one
         }
-        Ok(Store {
-            inner: Shared::try_new(inner).map_err(no_memory)?,
-        })
+        Ok(Store { inner: Shared::try_new(inner).map_err(no_memory)? })
     }
 
     /// Removes all that this handle owns and ends its use. A second one is `Ok`.
@@ -258,9 +231,7 @@ impl Store {
             Some(_) => self.inner.stat(index, key, &blob.found(), false)?,
             None => Stat::default(),
         };
-        let len = blob
-            .read(offset, buf)
-            .map_err(|fault| self.inner.stack.error(index, fault))?;
+        let len = blob.read(offset, buf).map_err(|fault| self.inner.stack.error(index, fault))?;
         if let Some(stat) = stat {
             *stat = told;
         }
@@ -271,8 +242,7 @@ impl Store {
     pub fn read(&self, key: &Key) -> Result<Vec<u8>> {
         let (index, blob) = self.inner.find(key)?;
         let no_memory = |_| Error::new(Code::NoMemory, "reading a blob");
-        let size = usize::try_from(blob.found().size)
-            .map_err(|_| Error::new(Code::NoMemory, "reading a blob"))?;
+        let size = usize::try_from(blob.found().size).map_err(|_| Error::new(Code::NoMemory, "reading a blob"))?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(size).map_err(no_memory)?;
         sys::fill(&mut bytes, size, |space| blob.read(0, space))

@@ -13,8 +13,7 @@ const LOOK_FIRST: u64 = 64 << 10;
 const GROUND_TRIES: usize = 8;
 
 /// Fills a new draft, from an older one of the same blob where there is one.
-pub type Fill<'a> =
-    dyn FnMut(&AnyTier, &mut Draft, Option<&Draft>) -> std::result::Result<(), Fault> + 'a;
+pub type Fill<'a> = dyn FnMut(&AnyTier, &mut Draft, Option<&Draft>) -> std::result::Result<(), Fault> + 'a;
 
 pub struct Placement<'a> {
     inner: &'a Inner,
@@ -29,28 +28,13 @@ pub struct Placement<'a> {
 impl<'a> Placement<'a> {
     pub fn new(inner: &'a Inner, key: &Key, flags: Flags, wanted: u64) -> Result<Placement<'a>> {
         let stack = &inner.stack;
-        let has = |index: usize| {
-            stack.layers[index]
-                .tier
-                .look(key)
-                .is_ok_and(|found| found.is_some())
-        };
+        let has = |index: usize| stack.layers[index].tier.look(key).is_ok_and(|found| found.is_some());
         let in_memory_alone = flags.replace && stack.memory.is_some_and(has);
         if wanted >= LOOK_FIRST && !flags.replace && stack.order().any(has) {
             return Err(Error::new(Code::Exists, "storing a key"));
         }
-        let how = Publish {
-            over: flags.replace,
-            persist: flags.persist,
-        };
-        Ok(Placement {
-            inner,
-            key: *key,
-            how,
-            wanted,
-            in_memory_alone,
-            refusals: Vec::new(),
-        })
+        let how = Publish { over: flags.replace, persist: flags.persist };
+        Ok(Placement { inner, key: *key, how, wanted, in_memory_alone, refusals: Vec::new() })
     }
 
     /// Notes that a tier refused; fails where the next one would too.
@@ -60,20 +44,13 @@ impl<'a> Placement<'a> {
             return Err(inner.stack.error(index, fault).wanting(self.wanted));
         }
         let layer = &inner.stack.layers[index];
-        layer
-            .health
-            .refused(&layer.place, &inner.logger, &fault, self.wanted);
+        layer.health.refused(&layer.place, &inner.logger, &fault, self.wanted);
         crate::sys::try_push(&mut self.refusals, (index, fault))
             .map_err(|_| Error::new(Code::NoMemory, "storing a key"))
     }
 
     /// A filled draft in the first tier from `from` on that can take it.
-    pub fn draft(
-        &mut self,
-        from: usize,
-        old: Option<&Draft>,
-        fill: &mut Fill,
-    ) -> Result<(usize, Draft)> {
+    pub fn draft(&mut self, from: usize, old: Option<&Draft>, fill: &mut Fill) -> Result<(usize, Draft)> {
         let stack = &self.inner.stack;
         for index in from..stack.layers.len() {
             if self.in_memory_alone && Some(index) != stack.memory {
@@ -99,9 +76,7 @@ impl<'a> Placement<'a> {
             return Error::new(Code::Exists, "storing a key");
         }
         let error = inner.refusal(&self.refusals).wanting(self.wanted);
-        inner
-            .logger
-            .say_rarely(Level::Error, format_args!("no tier takes blobs: {error}"));
+        inner.logger.say_rarely(Level::Error, format_args!("no tier takes blobs: {error}"));
         error
     }
 
@@ -115,9 +90,7 @@ impl<'a> Placement<'a> {
                 Ok(()) => {
                     let lock = inner.stack.lock(&self.key, PATIENCE)?;
                     inner.check_change()?; // under the lock, so that a shutdown that waits for it sees all
-                    inner
-                        .stack
-                        .publish(&lock, index, &mut draft, &self.key, self.how)?
+                    inner.stack.publish(&lock, index, &mut draft, &self.key, self.how)?
                 }
             };
             let from = match published {

@@ -16,20 +16,12 @@ fn left(deadline: u64) -> Duration {
 }
 
 /// Removes all that a room holds, and the room. Answers how many blobs and drafts went.
-fn empty(
-    stack: &Stack,
-    at: usize,
-    room: RoomRef,
-    alive: bool,
-    deadline: u64,
-) -> (u64, std::result::Result<(), Fault>) {
+fn empty(stack: &Stack, at: usize, room: RoomRef, alive: bool, deadline: u64) -> (u64, std::result::Result<(), Fault>) {
     let mut count = 0;
     let answer = room.empty(|key, meta| {
         // A dead owner's draft is nobody's; our own may be about to be published by another thread.
         if alive || meta.links > 1 {
-            stack
-                .remove_owned(at, room.ground, key, meta.ident, left(deadline))
-                .map_err(|error| error.to_fault())?;
+            stack.remove_owned(at, room.ground, key, meta.ident, left(deadline)).map_err(|error| error.to_fault())?;
         }
         count += 1;
         Ok(())
@@ -42,9 +34,7 @@ impl Inner {
     pub(super) fn try_tiers(&self) -> Result<()> {
         if self.read_only {
             for (index, tier) in self.stack.dirs() {
-                self.stack.layers[index]
-                    .health
-                    .tried(tier.ground(false).err().as_ref());
+                self.stack.layers[index].health.tried(tier.ground(false).err().as_ref());
             }
             return Ok(());
         }
@@ -62,19 +52,12 @@ impl Inner {
                 Some(fault) => sys::try_push(&mut faults, (index, fault)).map_err(no_memory)?,
             }
         }
-        if usable {
-            Ok(())
-        } else {
-            Err(self.refusal(&faults))
-        }
+        if usable { Ok(()) } else { Err(self.refusal(&faults)) }
     }
 
     pub(super) fn shutdown(&self) -> Result<()> {
         if self.stack.kin.in_child() {
-            return Err(Error::new(
-                crate::error::Code::Forked,
-                "shutting a store down",
-            ));
+            return Err(Error::new(crate::error::Code::Forked, "shutting a store down"));
         }
         if self.shut.swap(true, SeqCst) || self.read_only {
             return Ok(());
@@ -86,9 +69,7 @@ impl Inner {
                 AnyTier::Memory(tier) => tier.close(),
                 AnyTier::Dir(tier) => {
                     let Some(room) = tier.close() else { continue };
-                    let emptied = room
-                        .as_ref()
-                        .and_then(|room| empty(&self.stack, index, room, true, deadline).1);
+                    let emptied = room.as_ref().and_then(|room| empty(&self.stack, index, room, true, deadline).1);
                     if let Err(fault) = emptied {
                         first.get_or_insert(self.stack.error(index, fault));
                     }
@@ -112,12 +93,7 @@ impl Inner {
         first.map_or(Ok(()), Err)
     }
 
-    fn remove_owned_in(
-        &self,
-        index: usize,
-        tier: &DirTier,
-        key: &Key,
-    ) -> std::result::Result<(), Fault> {
+    fn remove_owned_in(&self, index: usize, tier: &DirTier, key: &Key) -> std::result::Result<(), Fault> {
         let Some(found) = tier.look(key)? else {
             return Ok(());
         };
@@ -125,9 +101,7 @@ impl Inner {
             return Ok(());
         }
         let ground = tier.ground(true)?;
-        let removed = self
-            .stack
-            .remove_owned(index, &ground, key, found.ident, super::PATIENCE);
+        let removed = self.stack.remove_owned(index, &ground, key, found.ident, super::PATIENCE);
         if removed.map_err(|error| error.to_fault())? {
             tier.unlink_owner(&ground, key, &found)?;
         }
@@ -146,13 +120,7 @@ impl Inner {
         first.map_or(Ok(count), Err)
     }
 
-    fn reap_tier(
-        &self,
-        index: usize,
-        tier: &DirTier,
-        deadline: u64,
-        count: &mut u64,
-    ) -> Result<()> {
+    fn reap_tier(&self, index: usize, tier: &DirTier, deadline: u64, count: &mut u64) -> Result<()> {
         let on_tier = |fault| self.stack.error(index, fault);
         let _ = tier.refresh().map_err(on_tier)?;
         let Some(mut names) = tier.stores().map_err(on_tier)? else {
@@ -160,9 +128,7 @@ impl Inner {
         };
         let mut first = None;
         loop {
-            let next = names
-                .next()
-                .map_err(|e| on_tier(Fault::os(e, "reading the stores on a tier")))?;
+            let next = names.next().map_err(|e| on_tier(Fault::os(e, "reading the stores on a tier")))?;
             let Some(name) = next else { break };
             let Ok(name) = Key::new(name.to_bytes()) else {
                 continue;
@@ -173,15 +139,8 @@ impl Inner {
             } else if name == self.stack.name {
                 reap_store(&self.stack, deadline, count)
             } else {
-                Stack::new(
-                    &self.specs,
-                    name,
-                    self.uid,
-                    Mode::Existing,
-                    self.stack.kin,
-                    &self.logger,
-                )
-                .and_then(|stack| reap_store(&stack, deadline, count))
+                Stack::new(&self.specs, name, self.uid, Mode::Existing, self.stack.kin, &self.logger)
+                    .and_then(|stack| reap_store(&stack, deadline, count))
             };
             if let Err(error) = reaped {
                 first.get_or_insert(error);
@@ -217,22 +176,13 @@ impl Inner {
             }
             AnyTier::Dir(tier) => {
                 stat.dir = Some(tier.dir());
-                stat.kind = if tier.is_shm() {
-                    TierKind::Shm
-                } else {
-                    TierKind::Dir
-                };
+                stat.kind = if tier.is_shm() { TierKind::Shm } else { TierKind::Dir };
                 if !self.stack.kin.in_child() {
                     let count = tier.count_owned();
-                    (stat.blobs, stat.bytes) =
-                        count.map_err(|fault| self.stack.error(index as usize, fault))?;
+                    (stat.blobs, stat.bytes) = count.map_err(|fault| self.stack.error(index as usize, fault))?;
                 }
                 if let Ok(space) = tier.space() {
-                    stat.kind = if space.in_memory {
-                        TierKind::Shm
-                    } else {
-                        TierKind::Dir
-                    };
+                    stat.kind = if space.in_memory { TierKind::Shm } else { TierKind::Dir };
                     (stat.free_bytes, stat.total_bytes) = (space.free_bytes, space.total_bytes);
                     (stat.free_inodes, stat.total_inodes) = (space.free_inodes, space.total_inodes);
                 }

@@ -46,9 +46,7 @@ impl KeyLock<'_> {
     pub fn hold(&self, index: usize) -> std::result::Result<&Hold, Fault> {
         self.grips
             .get(index)
-            .map_or(Err(Fault::os(libc::EINVAL, "using a tier")), |grip| {
-                grip.as_ref().map_err(|fault| *fault)
-            })
+            .map_or(Err(Fault::os(libc::EINVAL, "using a tier")), |grip| grip.as_ref().map_err(|fault| *fault))
     }
 }
 
@@ -68,21 +66,8 @@ fn lock_number(name: &Key, key: &Key) -> u64 {
 }
 
 impl Stack {
-    pub fn new(
-        specs: &[TierSpec],
-        name: Key,
-        uid: u32,
-        mode: Mode,
-        kin: Kin,
-        logger: &Logger,
-    ) -> Result<Stack> {
-        let mut stack = Stack {
-            name,
-            kin,
-            layers: Vec::new(),
-            memory: None,
-            keys: KeyTable::new(),
-        };
+    pub fn new(specs: &[TierSpec], name: Key, uid: u32, mode: Mode, kin: Kin, logger: &Logger) -> Result<Stack> {
+        let mut stack = Stack { name, kin, layers: Vec::new(), memory: None, keys: KeyTable::new() };
         let mut seen: Vec<Ident> = Vec::new();
         for spec in specs {
             let dir: &[u8] = spec.dir.as_deref().unwrap_or(b"memory\0");
@@ -93,39 +78,23 @@ impl Stack {
             let twice = ident.is_some_and(|ident| spec.dir.is_none() || seen.contains(&ident));
             if twice {
                 let dir = dir.strip_suffix(b"\0").unwrap_or(dir).escape_ascii();
-                logger.say(
-                    Level::Info,
-                    format_args!("tier {dir} is the same as one before it, and dropped"),
-                );
+                logger.say(Level::Info, format_args!("tier {dir} is the same as one before it, and dropped"));
                 continue;
             }
             if let Some(ident) = ident {
                 sys::try_push(&mut seen, ident).map_err(no_memory)?;
             }
             let index = stack.layers.len();
-            let place = Place {
-                index: index as u32,
-                dir: sys::try_concat(&[dir]).map_err(no_memory)?,
-            };
+            let place = Place { index: index as u32, dir: sys::try_concat(&[dir]).map_err(no_memory)? };
             let tier = match &spec.dir {
-                Some(dir) => {
-                    AnyTier::Dir(DirTier::new(spec, dir, uid, name, mode, kin).map_err(no_memory)?)
-                }
+                Some(dir) => AnyTier::Dir(DirTier::new(spec, dir, uid, name, mode, kin).map_err(no_memory)?),
                 None => {
                     stack.memory = Some(index);
-                    AnyTier::Memory(MemoryTier::new(spec.max).map_err(no_memory)?)
+                    AnyTier::Memory(MemoryTier::new(spec.max, kin).map_err(no_memory)?)
                 }
             };
             let place = Shared::try_new(place).map_err(no_memory)?;
-            sys::try_push(
-                &mut stack.layers,
-                Layer {
-                    place,
-                    tier,
-                    health: Health::default(),
-                },
-            )
-            .map_err(no_memory)?;
+            sys::try_push(&mut stack.layers, Layer { place, tier, health: Health::default() }).map_err(no_memory)?;
         }
         Ok(stack)
     }
@@ -137,13 +106,10 @@ impl Stack {
     }
 
     pub fn dirs(&self) -> impl Iterator<Item = (usize, &DirTier)> {
-        self.layers
-            .iter()
-            .enumerate()
-            .filter_map(|(index, layer)| match &layer.tier {
-                AnyTier::Dir(tier) => Some((index, tier)),
-                AnyTier::Memory(_) => None,
-            })
+        self.layers.iter().enumerate().filter_map(|(index, layer)| match &layer.tier {
+            AnyTier::Dir(tier) => Some((index, tier)),
+            AnyTier::Memory(_) => None,
+        })
     }
 
     pub fn place(&self, index: usize) -> Option<&Shared<Place>> {
@@ -191,18 +157,15 @@ impl Stack {
         }
         match fault {
             Some((index, fault)) => Err(self.error(index, fault)),
-            None if self.kin.in_child() && self.memory_may_have() => Err(Error::new(
-                Code::Forked,
-                "looking for a key that may be in the parent's memory",
-            )),
+            None if self.kin.in_child() && self.memory_may_have() => {
+                Err(Error::new(Code::Forked, "looking for a key that may be in the parent's memory"))
+            }
             None => Err(Error::new(Code::NotFound, "looking for a key")),
         }
     }
 
     fn memory_may_have(&self) -> bool {
-        self.layers
-            .iter()
-            .any(|layer| matches!(&layer.tier, AnyTier::Memory(tier) if !tier.is_empty()))
+        self.layers.iter().any(|layer| matches!(&layer.tier, AnyTier::Memory(tier) if !tier.is_empty()))
     }
 
     /// One look through all tiers. A tier that fails does not hide the others; its fault counts where none has the key.
@@ -233,13 +196,7 @@ impl Stack {
 
     /// The same in the first `count` tiers. Waits for at most `patience`, holding nothing meanwhile, so that two
     /// processes whose lists have another order do not block each other.
-    fn lock_all(
-        &self,
-        key: &Key,
-        mode: KeyLockMode,
-        patience: Duration,
-        count: usize,
-    ) -> Result<KeyLock<'_>> {
+    fn lock_all(&self, key: &Key, mode: KeyLockMode, patience: Duration, count: usize) -> Result<KeyLock<'_>> {
         let number = lock_number(&self.name, key);
         let deadline = sys::monotonic_ns() + patience.as_nanos() as u64;
         let busy = || Error::new(Code::Busy, "waiting for a key that another changes");
@@ -248,17 +205,12 @@ impl Stack {
             false => Some(self.keys.take(number, patience).ok_or_else(busy)?),
         };
         let mut grips: Vec<Grip> = Vec::new();
-        grips
-            .try_reserve_exact(count)
-            .map_err(|_| Error::new(Code::NoMemory, "locking a key"))?;
+        grips.try_reserve_exact(count).map_err(|_| Error::new(Code::NoMemory, "locking a key"))?;
         let mut pause = Duration::from_micros(20);
         loop {
             let all = self.try_grips(number, mode, count, &mut grips)?;
             if all {
-                return Ok(KeyLock {
-                    grips,
-                    _taken: taken,
-                });
+                return Ok(KeyLock { grips, _taken: taken });
             }
             grips.clear();
             if sys::monotonic_ns() >= deadline {
@@ -271,13 +223,7 @@ impl Stack {
     }
 
     /// One try at all tiers; false where another holds the key.
-    fn try_grips(
-        &self,
-        number: u64,
-        mode: KeyLockMode,
-        count: usize,
-        grips: &mut Vec<Grip>,
-    ) -> Result<bool> {
+    fn try_grips(&self, number: u64, mode: KeyLockMode, count: usize, grips: &mut Vec<Grip>) -> Result<bool> {
         for (index, layer) in self.layers.iter().enumerate().take(count) {
             let grip = match self.twin(index, mode) {
                 true => Err(Fault::os(libc::EEXIST, TWIN)),
@@ -304,18 +250,16 @@ impl Stack {
             return false;
         };
         let same = |other: Shared<Ground>| other.base_ident == ours.base_ident;
-        self.layers[..index]
-            .iter()
-            .any(|layer| ground(&layer.tier).is_some_and(same))
+        self.layers[..index].iter().any(|layer| ground(&layer.tier).is_some_and(same))
     }
 
-    /// What lies under a key in each tier that is held; one that cannot be looked into is skipped.
-    fn look_all(&self, lock: &KeyLock, key: &Key) -> Result<Vec<Option<Found>>> {
+    /// What lies under a key in each tier that is held, but one; one that cannot be looked into is skipped.
+    fn look_all(&self, lock: &KeyLock, key: &Key, but: Option<usize>) -> Result<Vec<Option<Found>>> {
         let mut all = Vec::new();
-        all.try_reserve_exact(self.layers.len())
-            .map_err(|_| Error::new(Code::NoMemory, "looking for a key"))?;
+        all.try_reserve_exact(self.layers.len()).map_err(|_| Error::new(Code::NoMemory, "looking for a key"))?;
         for (index, layer) in self.layers.iter().enumerate() {
             let found = match lock.hold(index) {
+                Ok(_) if Some(index) == but => None,
                 Ok(_) => match layer.tier.look(key) {
                     Err(fault) if fault.is_final() => return Err(self.error(index, fault)),
                     answer => answer.unwrap_or(None),
@@ -328,26 +272,16 @@ impl Stack {
     }
 
     /// Makes a draft in the tier `at` the blob of its key, and the only one in all tiers.
-    pub fn publish(
-        &self,
-        lock: &KeyLock,
-        at: usize,
-        draft: &mut Draft,
-        key: &Key,
-        how: Publish,
-    ) -> Result<Published> {
+    pub fn publish(&self, lock: &KeyLock, at: usize, draft: &mut Draft, key: &Key, how: Publish) -> Result<Published> {
         let hold = match lock.hold(at) {
             Ok(hold) => hold,
             Err(fault) => return Ok(Published::Refused(fault)),
         };
         let tier = &self.layers[at].tier;
-        let all = self.look_all(lock, key)?;
+        // Its own tier answers for itself, unless what it has there is to be replaced.
+        let all = self.look_all(lock, key, (!how.over).then_some(at))?;
         if !how.over {
-            let taken = all
-                .iter()
-                .enumerate()
-                .any(|(index, found)| index != at && found.is_some());
-            if taken || (all[at].is_some()) {
+            if all.iter().any(Option::is_some) {
                 return Err(Error::new(Code::Exists, "storing a key"));
             }
         } else if let Some(memory) = self.memory
@@ -372,8 +306,7 @@ impl Stack {
             && let Err(error) = self.clear(lock, key, &all, visible)
         {
             // The old blob stays, so the new one must go.
-            tier.withdraw(hold, draft)
-                .map_err(|fault| self.error(at, fault))?;
+            tier.withdraw(hold, draft).map_err(|fault| self.error(at, fault))?;
             return Err(error);
         }
         if let Some(replaced) = &all[at] {
@@ -385,10 +318,9 @@ impl Stack {
     /// Removes the blob that `look_all` found in one tier, if it found one.
     fn clear(&self, lock: &KeyLock, key: &Key, all: &[Option<Found>], index: usize) -> Result<()> {
         match (&all[index], lock.hold(index)) {
-            (Some(found), Ok(hold)) => self.layers[index]
-                .tier
-                .remove(hold, key, found)
-                .map_err(|fault| self.error(index, fault)),
+            (Some(found), Ok(hold)) => {
+                self.layers[index].tier.remove(hold, key, found).map_err(|fault| self.error(index, fault))
+            }
             _ => Ok(()),
         }
     }
@@ -406,18 +338,13 @@ impl Stack {
         if visible.is_none() || visible == self.memory {
             return Ok(());
         }
-        let below = self
-            .order()
-            .rev()
-            .take_while(|&index| Some(index) != visible);
-        below
-            .filter(|&index| index != except)
-            .try_for_each(|index| self.clear(lock, key, all, index))
+        let below = self.order().rev().take_while(|&index| Some(index) != visible);
+        below.filter(|&index| index != except).try_for_each(|index| self.clear(lock, key, all, index))
     }
 
     /// Removes a key, lowest tier first, so that nothing older comes up when the one that is seen goes.
     pub fn remove(&self, lock: &KeyLock, key: &Key) -> Result<()> {
-        let all = self.look_all(lock, key)?;
+        let all = self.look_all(lock, key, None)?;
         let Some(visible) = self.order().find(|&index| all[index].is_some()) else {
             return Err(self.why_missing(lock));
         };
@@ -427,16 +354,10 @@ impl Stack {
 
     /// No tier that could be looked into has a key: is there one that could not?
     fn why_missing(&self, lock: &KeyLock) -> Error {
-        let out = lock
-            .grips
-            .iter()
-            .enumerate()
-            .find_map(|(index, grip)| match grip {
-                Err(fault) if !fault.is_nothing_here() && fault.what != TWIN => {
-                    Some((index, *fault))
-                }
-                _ => None,
-            });
+        let out = lock.grips.iter().enumerate().find_map(|(index, grip)| match grip {
+            Err(fault) if !fault.is_nothing_here() && fault.what != TWIN => Some((index, *fault)),
+            _ => None,
+        });
         match out {
             Some((index, fault)) => self.error(index, fault),
             None => Error::new(Code::NotFound, "looking for a key"),
@@ -454,25 +375,14 @@ impl Stack {
         patience: Duration,
     ) -> Result<bool> {
         let lock = self.lock(key, patience)?;
-        let ours = ground
-            .look(key)
-            .map_err(|fault| self.error(at, fault))?
-            .is_some_and(|found| found.ident == ident);
+        let ours = ground.look(key).map_err(|fault| self.error(at, fault))?.is_some_and(|found| found.ident == ident);
         if !ours {
             return Ok(false);
         }
-        let all = self.look_all(&lock, key)?;
+        let all = self.look_all(&lock, key, Some(at))?;
         // Memory is one handle's alone, and hides nothing here.
-        if self
-            .dirs()
-            .map(|(index, _)| index)
-            .take_while(|&index| index < at)
-            .all(|index| all[index].is_none())
-        {
-            for index in (at + 1..self.layers.len())
-                .rev()
-                .filter(|&index| Some(index) != self.memory)
-            {
+        if self.dirs().map(|(index, _)| index).take_while(|&index| index < at).all(|index| all[index].is_none()) {
+            for index in (at + 1..self.layers.len()).rev().filter(|&index| Some(index) != self.memory) {
                 self.clear(&lock, key, &all, index)?;
             }
         }

@@ -24,28 +24,16 @@ pub struct Writer {
 }
 
 /// Copies an older draft, then what is pending, into a new one.
-fn refill(
-    tier: &AnyTier,
-    new: &mut Draft,
-    old: Option<&Draft>,
-    pending: &[&[u8]],
-) -> std::result::Result<(), Fault> {
+fn refill(tier: &AnyTier, new: &mut Draft, old: Option<&Draft>, pending: &[&[u8]]) -> std::result::Result<(), Fault> {
     if let Some(old) = old {
         let mut part = Vec::new();
-        let want = usize::try_from(old.len())
-            .unwrap_or(MOVE_PART)
-            .min(MOVE_PART);
-        part.try_reserve_exact(want)
-            .map_err(|_| Fault::memory("moving a draft"))?;
+        let want = usize::try_from(old.len()).unwrap_or(MOVE_PART).min(MOVE_PART);
+        part.try_reserve_exact(want).map_err(|_| Fault::memory("moving a draft"))?;
         while new.len() < old.len() {
             part.clear();
             sys::fill(&mut part, want, |space| old.read(new.len(), space))?;
             if part.is_empty() {
-                return Err(Fault::last(
-                    Code::Io,
-                    libc::EIO,
-                    "moving a draft: it is shorter than what was written",
-                ));
+                return Err(Fault::last(Code::Io, libc::EIO, "moving a draft: it is shorter than what was written"));
             }
             tier.append(new, &part)?;
         }
@@ -54,12 +42,7 @@ fn refill(
 }
 
 impl Writer {
-    pub(super) fn new(
-        inner: Shared<Inner>,
-        key: &Key,
-        size_hint: u64,
-        flags: Flags,
-    ) -> Result<Writer> {
+    pub(super) fn new(inner: Shared<Inner>, key: &Key, size_hint: u64, flags: Flags) -> Result<Writer> {
         let mut placement = Placement::new(&inner, key, flags, size_hint)?;
         let roomy = |layer: &super::stack::Layer| match &layer.tier {
             AnyTier::Dir(tier) => tier.has_room(size_hint).unwrap_or(false),
@@ -71,14 +54,7 @@ impl Writer {
         };
         let (index, draft) = placement.draft(from, None, &mut |_, _, _| Ok(()))?;
         drop(placement);
-        Ok(Writer {
-            inner,
-            key: *key,
-            flags,
-            index,
-            draft: Some(draft),
-            region: None,
-        })
+        Ok(Writer { inner, key: *key, flags, index, draft: Some(draft), region: None })
     }
 
     fn check(&self) -> Result<()> {
@@ -88,14 +64,8 @@ impl Writer {
     /// Makes what was reserved part of the blob, then `data`; moves to the next tier where this one refuses.
     fn put(&mut self, data: &[u8]) -> Result<()> {
         // Whether the key exists is decided when it is published.
-        let moving = Flags {
-            replace: true,
-            ..self.flags
-        };
-        let draft = self
-            .draft
-            .as_mut()
-            .ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
+        let moving = Flags { replace: true, ..self.flags };
+        let draft = self.draft.as_mut().ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
         let tier = &self.inner.stack.layers[self.index].tier;
         let mut pending: [&[u8]; 2] = [&[], data];
         let mut fault = None;
@@ -121,9 +91,7 @@ impl Writer {
         let wanted = draft.len() + pending.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         let mut placement = Placement::new(&self.inner, &self.key, moving, wanted)?;
         placement.refused(self.index, fault)?;
-        let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<&Draft>| {
-            refill(tier, new, old, &pending)
-        };
+        let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<&Draft>| refill(tier, new, old, &pending);
         let (index, moved) = placement.draft(self.index + 1, Some(draft), fill)?;
         drop(placement);
         (self.index, self.draft, self.region) = (index, Some(moved), None);
@@ -144,20 +112,11 @@ impl Writer {
             return Ok(&mut []);
         }
         if len > isize::MAX as usize {
-            return Err(Error::new(
-                Code::Invalid,
-                "reserving more bytes than there are addresses",
-            ));
+            return Err(Error::new(Code::Invalid, "reserving more bytes than there are addresses"));
         }
         // Whether the key exists is decided when it is published.
-        let moving = Flags {
-            replace: true,
-            ..self.flags
-        };
-        let draft = self
-            .draft
-            .as_mut()
-            .ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
+        let moving = Flags { replace: true, ..self.flags };
+        let draft = self.draft.as_mut().ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
         let fault = match self.inner.stack.layers[self.index].tier.reserve(draft, len) {
             Ok(region) => return Ok(self.region.insert(region).bytes_mut()),
             Err(fault) => fault,
@@ -184,22 +143,16 @@ impl Writer {
     pub fn seal(mut self) -> Result<()> {
         self.check()?;
         self.put(&[])?;
-        let draft = self
-            .draft
-            .take()
-            .ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
+        let draft = self.draft.take().ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
         let mut placement = Placement::new(&self.inner, &self.key, self.flags, draft.len())?;
-        let fill =
-            &mut |tier: &AnyTier, new: &mut Draft, old: Option<&Draft>| refill(tier, new, old, &[]);
+        let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<&Draft>| refill(tier, new, old, &[]);
         placement.publish(self.index, draft, fill)
     }
 
     /// After a panic nothing is changed through this handle any more.
     #[cfg(feature = "capi")]
     pub(crate) fn poison(&self) {
-        self.inner
-            .poisoned
-            .store(true, std::sync::atomic::Ordering::SeqCst);
+        self.inner.poisoned.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 }
 

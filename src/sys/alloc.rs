@@ -52,8 +52,7 @@ pub fn fill<E>(
 /// The parts, one after the other.
 pub fn try_concat(parts: &[&[u8]]) -> Result<Box<[u8]>, NoMemory> {
     let mut all = Vec::new();
-    all.try_reserve_exact(parts.iter().map(|p| p.len()).sum())
-        .map_err(|_| NoMemory)?;
+    all.try_reserve_exact(parts.iter().map(|p| p.len()).sum()).map_err(|_| NoMemory)?;
     for part in parts {
         all.extend_from_slice(part);
     }
@@ -65,9 +64,7 @@ pub fn try_text(text: fmt::Arguments) -> Option<Box<str>> {
     let mut short = Text::<1024>::new();
     let _ = short.write_fmt(text); // what does not fit is cut
     let bytes = try_concat(&[short.as_bytes()]).ok()?;
-    String::from_utf8(bytes.into_vec())
-        .ok()
-        .map(String::into_boxed_str)
+    String::from_utf8(bytes.into_vec()).ok().map(String::into_boxed_str)
 }
 
 /// A text in a fixed buffer, always with room for a NUL behind it; what does not fit is cut at
@@ -79,10 +76,7 @@ pub struct Text<const N: usize> {
 
 impl<const N: usize> Text<N> {
     pub const fn new() -> Self {
-        Text {
-            len: 0,
-            bytes: [0; N],
-        }
+        Text { len: 0, bytes: [0; N] }
     }
 
     pub fn as_bytes(&self) -> &[u8] {
@@ -136,13 +130,8 @@ unsafe impl<T: Send + Sync> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
     pub fn try_new(value: T) -> Result<Self, NoMemory> {
-        let counted = try_box(Counted {
-            count: AtomicUsize::new(1),
-            value,
-        })?;
-        Ok(Shared {
-            counted: NonNull::from(Box::leak(counted)),
-        })
+        let counted = try_box(Counted { count: AtomicUsize::new(1), value })?;
+        Ok(Shared { counted: NonNull::from(Box::leak(counted)) })
     }
 
     pub fn same(a: &Self, b: &Self) -> bool {
@@ -171,9 +160,7 @@ impl<T> Shared<T> {
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
         self.counted().count.fetch_add(1, Ordering::Relaxed);
-        Shared {
-            counted: self.counted,
-        }
+        Shared { counted: self.counted }
     }
 }
 
@@ -217,11 +204,7 @@ impl Block {
     pub const ALIGN: usize = 64;
 
     pub const fn new() -> Block {
-        Block {
-            data: NonNull::dangling(),
-            capacity: 0,
-            len: 0,
-        }
+        Block { data: NonNull::dangling(), capacity: 0, len: 0 }
     }
 
     fn layout(capacity: usize) -> Result<Layout, NoMemory> {
@@ -234,23 +217,14 @@ impl Block {
         if wanted <= self.capacity {
             return Ok(());
         }
-        let capacity = if exact {
-            wanted
-        } else {
-            wanted.max(self.capacity.saturating_mul(2))
-        };
+        let capacity = if exact { wanted } else { wanted.max(self.capacity.saturating_mul(2)) };
         let mut bigger = Block::new();
         // SAFETY: the capacity is not 0, since it exceeds the old one.
         let data = unsafe { alloc(Self::layout(capacity)?) };
         bigger.data = NonNull::new(data).ok_or(NoMemory)?;
         bigger.capacity = capacity;
         // SAFETY: both are at least `len` bytes long and do not overlap.
-        unsafe {
-            bigger
-                .data
-                .as_ptr()
-                .copy_from_nonoverlapping(self.data.as_ptr(), self.len)
-        };
+        unsafe { bigger.data.as_ptr().copy_from_nonoverlapping(self.data.as_ptr(), self.len) };
         bigger.len = self.len;
         *self = bigger;
         Ok(())
@@ -259,12 +233,7 @@ impl Block {
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), NoMemory> {
         self.reserve(bytes.len(), self.len == 0)?;
         // SAFETY: `reserve` made room behind `len`, and `bytes` is another allocation.
-        unsafe {
-            self.data
-                .as_ptr()
-                .add(self.len)
-                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len())
-        };
+        unsafe { self.data.as_ptr().add(self.len).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         self.len += bytes.len();
         Ok(())
     }

@@ -10,11 +10,7 @@ pub fn once<T: PartialEq + From<i8>>(name: &'static str, call: impl FnOnce() -> 
     }
     let _ = name; // tests alone ask for it
     let answer = call();
-    if answer == T::from(-1) {
-        Err(errno())
-    } else {
-        Ok(answer)
-    }
+    if answer == T::from(-1) { Err(errno()) } else { Ok(answer) }
 }
 
 /// The same, again for as long as a signal interrupts it.
@@ -59,14 +55,7 @@ pub mod faults {
         from_then_on: bool,
         work: impl FnOnce() -> T,
     ) -> (T, Vec<&'static str>) {
-        PLAN.set(Some(Plan {
-            nth,
-            name,
-            errno,
-            from_then_on,
-            seen: 0,
-            calls: Vec::new(),
-        }));
+        PLAN.set(Some(Plan { nth, name, errno, from_then_on, seen: 0, calls: Vec::new() }));
         let result = work();
         let plan = PLAN.take();
         (result, plan.map(|p| p.calls).unwrap_or_default())
@@ -80,11 +69,7 @@ pub mod faults {
                 return None;
             }
             plan.seen += 1;
-            let hit = if plan.from_then_on {
-                plan.nth != 0 && plan.seen >= plan.nth
-            } else {
-                plan.seen == plan.nth
-            };
+            let hit = if plan.from_then_on { plan.nth != 0 && plan.seen >= plan.nth } else { plan.seen == plan.nth };
             hit.then_some(plan.errno)
         })
     }

@@ -68,15 +68,9 @@ impl MemoryLimit<'_> {
     pub fn free(&self) -> Option<u64> {
         let [v1, v2] = [self.group(false), self.group(true)];
         let v1 = v1.and_then(|g| {
-            self.tightest(
-                &g,
-                b"/memory.limit_in_bytes",
-                b"/memory.usage_in_bytes",
-                b"total_inactive_file ",
-            )
+            self.tightest(&g, b"/memory.limit_in_bytes", b"/memory.usage_in_bytes", b"total_inactive_file ")
         });
-        let v2 = v2
-            .and_then(|g| self.tightest(&g, b"/memory.max", b"/memory.current", b"inactive_file "));
+        let v2 = v2.and_then(|g| self.tightest(&g, b"/memory.max", b"/memory.current", b"inactive_file "));
         [v1, v2].into_iter().flatten().min()
     }
 
@@ -86,17 +80,11 @@ impl MemoryLimit<'_> {
         lines(self.path(&[b"/proc/self/cgroup"])?.as_c_str(), |line| {
             // "ID:CONTROLLERS:PATH"; version 2 is ID 0 without controllers
             let mut fields = line.splitn(3, |&b| b == b':');
-            let (Some(id), Some(controllers), Some(path)) =
-                (fields.next(), fields.next(), fields.next())
-            else {
+            let (Some(id), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
                 return;
             };
             let memory = controllers.split(|&b| b == b',').any(|c| c == b"memory");
-            if if v2 {
-                id == b"0" && controllers.is_empty()
-            } else {
-                memory
-            } {
+            if if v2 { id == b"0" && controllers.is_empty() } else { memory } {
                 let mut copy = Path::new();
                 ours = copy.push(path).then_some(copy);
             }
@@ -118,29 +106,17 @@ impl MemoryLimit<'_> {
             };
             let root = root.strip_suffix(b"/").unwrap_or(root);
             // A container may see its own group at the mount's top, whatever /proc calls it.
-            let below = ours
-                .as_bytes()
-                .strip_prefix(root)
-                .filter(|b| b.is_empty() || b[0] == b'/')
-                .unwrap_or(b"");
+            let below = ours.as_bytes().strip_prefix(root).filter(|b| b.is_empty() || b[0] == b'/').unwrap_or(b"");
             let mut copy = Path::new();
             if right && found.is_none() && copy.push(below.strip_suffix(b"/").unwrap_or(below)) {
-                found = self
-                    .path(&[mount])
-                    .map(|mount| Group { mount, below: copy });
+                found = self.path(&[mount]).map(|mount| Group { mount, below: copy });
             }
         });
         found
     }
 
     /// The least that our group and its ancestors leave.
-    fn tightest(
-        &self,
-        group: &Group,
-        limit: &[u8],
-        usage: &[u8],
-        reclaimable: &[u8],
-    ) -> Option<u64> {
+    fn tightest(&self, group: &Group, limit: &[u8], usage: &[u8], reclaimable: &[u8]) -> Option<u64> {
         let mut below = group.below.as_bytes();
         let mut least: Option<u64> = None;
         loop {
@@ -151,9 +127,7 @@ impl MemoryLimit<'_> {
             };
             let value = |name: &[u8]| {
                 let mut value = None;
-                lines(file(name)?.as_c_str(), |line| {
-                    value = value.or(number(line))
-                });
+                lines(file(name)?.as_c_str(), |line| value = value.or(number(line)));
                 value
             };
             if let (Some(limit), Some(usage)) = (value(limit), value(usage)) {
@@ -193,28 +167,19 @@ mod tests {
 
     fn free(files: &[(&str, &str)]) -> Option<u64> {
         let dir = tree(files);
-        MemoryLimit {
-            root: dir.path().to_str().unwrap().as_bytes(),
-        }
-        .free()
+        MemoryLimit { root: dir.path().to_str().unwrap().as_bytes() }.free()
     }
 
     #[test]
     fn the_tightest_ancestor_of_version_2_counts_less_what_can_be_reclaimed() {
         let files = [
             ("proc/self/cgroup", "0::/a/b\n"),
-            (
-                "proc/self/mountinfo",
-                "30 20 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n",
-            ),
+            ("proc/self/mountinfo", "30 20 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n"),
             ("sys/fs/cgroup/a/b/memory.max", "max\n"),
             ("sys/fs/cgroup/a/b/memory.current", "500\n"),
             ("sys/fs/cgroup/a/memory.max", "1000\n"),
             ("sys/fs/cgroup/a/memory.current", "900\n"),
-            (
-                "sys/fs/cgroup/a/memory.stat",
-                "anon 7\ninactive_anon 5\ninactive_file 300\nactive_file 50\n",
-            ),
+            ("sys/fs/cgroup/a/memory.stat", "anon 7\ninactive_anon 5\ninactive_file 300\nactive_file 50\n"),
         ];
         assert_eq!(free(&files), Some(400));
         assert_eq!(free(&files[..4]), None);
@@ -223,10 +188,7 @@ mod tests {
     #[test]
     fn a_container_of_version_1_sees_its_own_group_at_the_top_of_the_mount() {
         let files = [
-            (
-                "proc/self/cgroup",
-                "5:cpu,cpuacct:/docker/x\n4:memory:/docker/x\n0::/\n",
-            ),
+            ("proc/self/cgroup", "5:cpu,cpuacct:/docker/x\n4:memory:/docker/x\n0::/\n"),
             (
                 "proc/self/mountinfo",
                 "29 20 0:25 /docker/x /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu\n\
@@ -234,10 +196,7 @@ mod tests {
             ),
             ("sys/fs/cgroup/memory/memory.limit_in_bytes", "67108864\n"),
             ("sys/fs/cgroup/memory/memory.usage_in_bytes", "60000000\n"),
-            (
-                "sys/fs/cgroup/memory/memory.stat",
-                "cache 9\ninactive_file 1\ntotal_inactive_file 1000000\n",
-            ),
+            ("sys/fs/cgroup/memory/memory.stat", "cache 9\ninactive_file 1\ntotal_inactive_file 1000000\n"),
         ];
         assert_eq!(free(&files), Some(67108864 - 59000000));
     }
@@ -245,12 +204,6 @@ mod tests {
     #[test]
     fn without_control_groups_there_is_no_limit() {
         assert_eq!(free(&[]), None);
-        assert_eq!(
-            free(&[
-                ("proc/self/cgroup", "garbage\n0::/\n"),
-                ("proc/self/mountinfo", "1 2 3\n")
-            ]),
-            None
-        );
+        assert_eq!(free(&[("proc/self/cgroup", "garbage\n0::/\n"), ("proc/self/mountinfo", "1 2 3\n")]), None);
     }
 }

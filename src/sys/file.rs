@@ -32,17 +32,12 @@ impl Meta {
     fn of(stat: &libc::stat) -> Meta {
         let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
         Meta {
-            ident: Ident {
-                dev: stat.st_dev as u64,
-                ino: stat.st_ino as u64,
-            },
+            ident: Ident { dev: stat.st_dev as u64, ino: stat.st_ino as u64 },
             size: u64::try_from(stat.st_size).unwrap_or(0),
             mode: stat.st_mode as u32,
             uid: stat.st_uid,
             links: stat.st_nlink as u64,
-            modified_ns: seconds
-                .saturating_mul(1_000_000_000)
-                .saturating_add(stat.st_mtime_nsec as u64),
+            modified_ns: seconds.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as u64),
         }
     }
 
@@ -83,8 +78,6 @@ pub enum Open {
     New,
     /// The lock file, made where it is missing.
     Lock,
-    /// The lock file, where it is, to change what it guards.
-    LockExisting,
     /// The lock file, where it is, to share it with others.
     LockToShare,
 }
@@ -97,7 +90,6 @@ impl Open {
             Open::Read => libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK,
             Open::New => libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW,
             Open::Lock => libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW | libc::O_NONBLOCK,
-            Open::LockExisting => libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NONBLOCK,
             Open::LockToShare => libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK,
         };
         flags | libc::O_CLOEXEC
@@ -111,58 +103,37 @@ fn at(dir: Option<BorrowedFd>) -> i32 {
 /// Opens `path`, relative to `dir` or (`None`) absolute.
 pub fn open(dir: Option<BorrowedFd>, path: &CStr, how: Open) -> Os<OwnedFd> {
     // SAFETY: a valid C string; the descriptor is ours from here on.
-    retry("openat", || unsafe {
-        libc::openat(at(dir), path.as_ptr(), how.flags(), 0o600)
-    })
-    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+    retry("openat", || unsafe { libc::openat(at(dir), path.as_ptr(), how.flags(), 0o600) })
+        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 pub fn make_dir(dir: BorrowedFd, path: &CStr) -> Os<()> {
     // SAFETY: a valid C string.
-    once("mkdirat", || unsafe {
-        libc::mkdirat(dir.as_raw_fd(), path.as_ptr(), 0o700)
-    })
-    .map(drop)
+    once("mkdirat", || unsafe { libc::mkdirat(dir.as_raw_fd(), path.as_ptr(), 0o700) }).map(drop)
 }
 
 pub fn unlink(dir: BorrowedFd, path: &CStr) -> Os<()> {
     // SAFETY: a valid C string.
-    once("unlinkat", || unsafe {
-        libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), 0)
-    })
-    .map(drop)
+    once("unlinkat", || unsafe { libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), 0) }).map(drop)
 }
 
 pub fn remove_dir(dir: BorrowedFd, path: &CStr) -> Os<()> {
     // SAFETY: a valid C string.
-    once("unlinkat", || unsafe {
-        libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), libc::AT_REMOVEDIR)
-    })
-    .map(drop)
+    once("unlinkat", || unsafe { libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), libc::AT_REMOVEDIR) }).map(drop)
 }
 
 /// A second name for a file; fails with EEXIST where the name is taken.
 pub fn link(from: BorrowedFd, old: &CStr, to: BorrowedFd, new: &CStr) -> Os<()> {
     // SAFETY: valid C strings.
-    once("linkat", || unsafe {
-        libc::linkat(
-            from.as_raw_fd(),
-            old.as_ptr(),
-            to.as_raw_fd(),
-            new.as_ptr(),
-            0,
-        )
-    })
-    .map(drop)
+    once("linkat", || unsafe { libc::linkat(from.as_raw_fd(), old.as_ptr(), to.as_raw_fd(), new.as_ptr(), 0) })
+        .map(drop)
 }
 
 /// Moves a name, over another one where that exists.
 pub fn rename(from: BorrowedFd, old: &CStr, to: BorrowedFd, new: &CStr) -> Os<()> {
     // SAFETY: valid C strings.
-    once("renameat", || unsafe {
-        libc::renameat(from.as_raw_fd(), old.as_ptr(), to.as_raw_fd(), new.as_ptr())
-    })
-    .map(drop)
+    once("renameat", || unsafe { libc::renameat(from.as_raw_fd(), old.as_ptr(), to.as_raw_fd(), new.as_ptr()) })
+        .map(drop)
 }
 
 /// Moves a name; fails with EEXIST where the new one is taken, with EINVAL, ENOSYS or EOPNOTSUPP where the
@@ -184,17 +155,11 @@ pub fn rename_new(from: BorrowedFd, old: &CStr, to: BorrowedFd, new: &CStr) -> O
 
 /// What lies at `path`: a link itself where `dir` is ours, what it leads to where the user named the path.
 pub fn stat(dir: Option<BorrowedFd>, path: &CStr) -> Os<Meta> {
-    let flags = if dir.is_some() {
-        libc::AT_SYMLINK_NOFOLLOW
-    } else {
-        0
-    };
+    let flags = if dir.is_some() { libc::AT_SYMLINK_NOFOLLOW } else { 0 };
     let mut stat = MaybeUninit::uninit();
     // SAFETY: a valid C string; `stat` is filled where the call succeeds.
     unsafe {
-        retry("newfstatat", || {
-            libc::fstatat(at(dir), path.as_ptr(), stat.as_mut_ptr(), flags)
-        })?;
+        retry("newfstatat", || libc::fstatat(at(dir), path.as_ptr(), stat.as_mut_ptr(), flags))?;
         Ok(Meta::of(stat.assume_init_ref()))
     }
 }
@@ -216,19 +181,10 @@ pub fn set_mode(fd: BorrowedFd, mode: u32) -> Os<()> {
 /// Sets the time of the last write to now, to the nanosecond: the kernel's own stamp is coarse.
 pub fn touch(fd: BorrowedFd) -> Os<()> {
     let now = super::process::clock_ns(libc::CLOCK_REALTIME);
-    let keep = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: libc::UTIME_OMIT,
-    };
-    let now = libc::timespec {
-        tv_sec: (now / 1_000_000_000) as _,
-        tv_nsec: (now % 1_000_000_000) as _,
-    };
+    let keep = libc::timespec { tv_sec: 0, tv_nsec: libc::UTIME_OMIT };
+    let now = libc::timespec { tv_sec: (now / 1_000_000_000) as _, tv_nsec: (now % 1_000_000_000) as _ };
     // SAFETY: two times, as the call wants.
-    retry("utimensat", || unsafe {
-        libc::futimens(fd.as_raw_fd(), [keep, now].as_ptr())
-    })
-    .map(drop)
+    retry("utimensat", || unsafe { libc::futimens(fd.as_raw_fd(), [keep, now].as_ptr()) }).map(drop)
 }
 
 /// Writes all of `data` at `offset`. Answers how much was written before it failed.
@@ -236,9 +192,8 @@ pub fn write_all(fd: BorrowedFd, mut data: &[u8], mut offset: u64) -> Os<()> {
     while !data.is_empty() {
         let part = data.len().min(CALL_MAX);
         // SAFETY: the pointer and length are those of a slice.
-        let done = retry("pwrite64", || unsafe {
-            libc::pwrite64(fd.as_raw_fd(), data.as_ptr().cast(), part, offset as i64)
-        })?;
+        let done =
+            retry("pwrite64", || unsafe { libc::pwrite64(fd.as_raw_fd(), data.as_ptr().cast(), part, offset as i64) })?;
         if done == 0 {
             return Err(libc::EIO); // a regular file never does that
         }
@@ -256,12 +211,7 @@ pub fn read_full(fd: BorrowedFd, buf: &mut [MaybeUninit<u8>], offset: u64) -> Os
         let part = rest.len().min(CALL_MAX);
         // SAFETY: the pointer and length are those of a slice.
         let got = retry("pread64", || unsafe {
-            libc::pread64(
-                fd.as_raw_fd(),
-                rest.as_mut_ptr().cast(),
-                part,
-                (offset + done as u64) as i64,
-            )
+            libc::pread64(fd.as_raw_fd(), rest.as_mut_ptr().cast(), part, (offset + done as u64) as i64)
         })?;
         if got == 0 {
             break;
@@ -273,10 +223,7 @@ pub fn read_full(fd: BorrowedFd, buf: &mut [MaybeUninit<u8>], offset: u64) -> Os
 
 pub fn truncate(fd: BorrowedFd, len: u64) -> Os<()> {
     // SAFETY: no memory is passed.
-    retry("ftruncate", || unsafe {
-        libc::ftruncate64(fd.as_raw_fd(), len as i64)
-    })
-    .map(drop)
+    retry("ftruncate", || unsafe { libc::ftruncate64(fd.as_raw_fd(), len as i64) }).map(drop)
 }
 
 /// Reserves bytes, so that writing to them through a mapping cannot fail. A signal that comes
@@ -284,9 +231,7 @@ pub fn truncate(fd: BorrowedFd, len: u64) -> Os<()> {
 pub fn reserve(fd: BorrowedFd, offset: u64, len: u64) -> Os<()> {
     for _ in 0..16 {
         // SAFETY: no memory is passed.
-        match once("fallocate", || unsafe {
-            libc::fallocate64(fd.as_raw_fd(), 0, offset as i64, len as i64)
-        }) {
+        match once("fallocate", || unsafe { libc::fallocate64(fd.as_raw_fd(), 0, offset as i64, len as i64) }) {
             Err(libc::EINTR) => {}
             answer => return answer.map(drop),
         }
@@ -298,9 +243,7 @@ pub fn space(fd: BorrowedFd) -> Os<Space> {
     let mut stat = MaybeUninit::uninit();
     // SAFETY: `stat` is filled where the call succeeds.
     let stat: libc::statfs64 = unsafe {
-        retry("fstatfs", || {
-            libc::fstatfs64(fd.as_raw_fd(), stat.as_mut_ptr())
-        })?;
+        retry("fstatfs", || libc::fstatfs64(fd.as_raw_fd(), stat.as_mut_ptr()))?;
         stat.assume_init()
     };
     const RAMFS_MAGIC: i64 = 0x8584_58F6;
@@ -330,12 +273,7 @@ impl Names {
         let mut buffer = Vec::new();
         buffer.try_reserve_exact(4096).map_err(|_| libc::ENOMEM)?;
         buffer.resize(4096, 0);
-        Ok(Names {
-            fd,
-            buffer,
-            at: 0,
-            end: 0,
-        })
+        Ok(Names { fd, buffer, at: 0, end: 0 })
     }
 
     /// Opens `path` below `dir` to read its names.
@@ -350,12 +288,7 @@ impl Names {
                 // SAFETY: the pointer and length are those of the buffer.
                 let got = retry("getdents64", || unsafe {
                     let bytes = self.buffer.len() * 8;
-                    libc::syscall(
-                        libc::SYS_getdents64,
-                        self.fd.as_raw_fd(),
-                        self.buffer.as_mut_ptr(),
-                        bytes,
-                    )
+                    libc::syscall(libc::SYS_getdents64, self.fd.as_raw_fd(), self.buffer.as_mut_ptr(), bytes)
                 })?;
                 if got == 0 {
                     return Ok(None);
@@ -365,12 +298,7 @@ impl Names {
             // SAFETY: the kernel filled `end` bytes with records; each starts on a multiple of 8, says its
             // own length, and holds a NUL-terminated name.
             let name = unsafe {
-                let record = self
-                    .buffer
-                    .as_ptr()
-                    .cast::<u8>()
-                    .add(self.at)
-                    .cast::<libc::dirent64>();
+                let record = self.buffer.as_ptr().cast::<u8>().add(self.at).cast::<libc::dirent64>();
                 self.at += usize::from((*record).d_reclen);
                 CStr::from_ptr((&raw const (*record).d_name).cast())
             };

@@ -7,6 +7,7 @@ use super::call::once;
 use super::process::{errno, set_errno, sleep};
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::SeqCst};
+use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
 
 /// Forks that began, and that are over, in this process.
@@ -27,10 +28,7 @@ const CLOSED: i32 = -3;
 
 impl Slots {
     const fn new() -> Slots {
-        Slots {
-            fds: [const { AtomicI32::new(FREE) }; 64],
-            next: AtomicPtr::new(std::ptr::null_mut()),
-        }
+        Slots { fds: [const { AtomicI32::new(FREE) }; 64], next: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
     fn next(&self) -> Option<&'static Slots> {
@@ -77,9 +75,7 @@ impl LockFd {
     /// Opens with `open`, again where a fork came between that and its entry in the slots: that
     /// child would keep the descriptor. Take the lock only afterwards.
     pub fn open(mut open: impl FnMut() -> Os<OwnedFd>) -> Os<LockFd> {
-        let lock = LockFd {
-            slot: Slots::claim()?,
-        };
+        let lock = LockFd { slot: Slots::claim()? };
         for _ in 0..200 {
             let begun = BEGUN.load(SeqCst);
             if OVER.load(SeqCst) == begun {
@@ -180,13 +176,8 @@ impl Kin {
         if !REGISTERED.load(SeqCst) {
             // Twice, by two threads at once, does no harm.
             // SAFETY: the handlers stay loaded (`-z nodelete`).
-            let failed = unsafe {
-                pthread_atfork(
-                    Some(before_fork),
-                    Some(after_fork_in_parent),
-                    Some(after_fork_in_child),
-                )
-            };
+            let failed =
+                unsafe { pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child)) };
             if failed != 0 {
                 return Err(failed);
             }
@@ -201,9 +192,7 @@ impl Kin {
             let fresh = LAST_GENERATION.fetch_add(1, SeqCst) + 1;
             let _ = page.compare_exchange(0, fresh, SeqCst, SeqCst); // another thread's will do
         }
-        Ok(Kin {
-            generation: page.load(SeqCst),
-        })
+        Ok(Kin { generation: page.load(SeqCst) })
     }
 
     /// Whether this process is a forked child of that one.
@@ -213,30 +202,27 @@ impl Kin {
     }
 }
 
+/// For a forked child that frees a handle: what a thread of the parent was changing just then may be half-done, and is
+/// left as it is.
+pub fn leave_if_locked<T>(mutex: &mut Mutex<T>, instead: T) {
+    let locked = matches!(mutex.try_lock(), Err(TryLockError::WouldBlock));
+    if locked {
+        std::mem::forget(std::mem::replace(mutex, Mutex::new(instead)));
+    }
+}
+
 fn map_page() -> Os<()> {
     let size = super::page_size();
     let mut page = libc::MAP_FAILED;
     once("mmap", || {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a new mapping; no existing memory changes.
-        page = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                size,
-                libc::PROT_READ | libc::PROT_WRITE,
-                flags,
-                -1,
-                0,
-            )
-        };
+        page = unsafe { libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
         if page == libc::MAP_FAILED { -1 } else { 0 }
     })?;
     // SAFETY: our own page. A kernel that cannot wipe it leaves that to the child's handler.
     unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) };
-    if PAGE
-        .compare_exchange(std::ptr::null_mut(), page.cast(), SeqCst, SeqCst)
-        .is_err()
-    {
+    if PAGE.compare_exchange(std::ptr::null_mut(), page.cast(), SeqCst, SeqCst).is_err() {
         // SAFETY: another thread was faster; this page is known to nobody.
         unsafe { libc::munmap(page, size) };
     }

@@ -18,13 +18,10 @@ pub fn flock(fd: BorrowedFd, mode: KeyLockMode) -> Os<()> {
         KeyLockMode::Exclusive => libc::LOCK_EX,
     };
     // SAFETY: no memory is passed.
-    retry("flock", || unsafe {
-        libc::flock(fd.as_raw_fd(), how | libc::LOCK_NB)
-    })
-    .map(drop)
+    retry("flock", || unsafe { libc::flock(fd.as_raw_fd(), how | libc::LOCK_NB) }).map(drop)
 }
 
-fn ofd(fd: i32, byte: u64, kind: i32) -> Os<()> {
+fn ofd(fd: BorrowedFd, byte: u64, kind: i32) -> Os<()> {
     // SAFETY: all zero is a valid `flock`, and its pid must be 0 here.
     let mut range: libc::flock64 = unsafe { std::mem::zeroed() };
     range.l_type = kind as _;
@@ -32,15 +29,12 @@ fn ofd(fd: i32, byte: u64, kind: i32) -> Os<()> {
     range.l_start = byte as i64;
     range.l_len = 1;
     // SAFETY: the struct outlives the call.
-    once("fcntl", || unsafe {
-        libc::fcntl(fd, libc::F_OFD_SETLK, &range)
-    })
-    .map(drop)
+    once("fcntl", || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &range) }).map(drop)
 }
 
 /// Takes one byte without waiting: EAGAIN or EACCES where another opening holds it. Does not
 /// exclude other users of the same descriptor.
-pub fn ofd_lock(fd: i32, byte: u64, mode: KeyLockMode) -> Os<()> {
+pub fn ofd_lock(fd: BorrowedFd, byte: u64, mode: KeyLockMode) -> Os<()> {
     let kind = match mode {
         KeyLockMode::Shared => libc::F_RDLCK,
         KeyLockMode::Exclusive => libc::F_WRLCK,
@@ -53,6 +47,6 @@ pub fn ofd_lock(fd: i32, byte: u64, mode: KeyLockMode) -> Os<()> {
     }
 }
 
-pub fn ofd_unlock(fd: i32, byte: u64) -> Os<()> {
+pub fn ofd_unlock(fd: BorrowedFd, byte: u64) -> Os<()> {
     ofd(fd, byte, libc::F_UNLCK)
 }

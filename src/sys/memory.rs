@@ -12,16 +12,7 @@ fn map(len: usize, protection: i32, flags: i32, fd: i32, offset: u64) -> Os<NonN
     let mut place = libc::MAP_FAILED;
     once("mmap", || {
         // SAFETY: a new mapping where the kernel likes; no existing memory changes.
-        place = unsafe {
-            libc::mmap64(
-                std::ptr::null_mut(),
-                len,
-                protection,
-                flags,
-                fd,
-                offset as i64,
-            )
-        };
+        place = unsafe { libc::mmap64(std::ptr::null_mut(), len, protection, flags, fd, offset as i64) };
         if place == libc::MAP_FAILED { -1 } else { 0 }
     })?;
     NonNull::new(place.cast()).ok_or(libc::ENOMEM)
@@ -81,13 +72,9 @@ impl<T> Pinned<T> {
     pub unsafe fn from_raw(data: *const c_void, len: usize, owner: *mut c_void) -> Pinned<T> {
         match NonNull::new(owner) {
             None => Pinned::Nothing,
-            Some(start) if std::ptr::eq(start.as_ptr(), data) => Pinned::Mapped(Mapping {
-                data: start.cast(),
-                len,
-            }),
+            Some(start) if std::ptr::eq(start.as_ptr(), data) => Pinned::Mapped(Mapping { data: start.cast(), len }),
             // SAFETY: as the caller says.
-            Some(_) => unsafe { Shared::from_raw(owner.cast_const().cast()) }
-                .map_or(Pinned::Nothing, Pinned::Kept),
+            Some(_) => unsafe { Shared::from_raw(owner.cast_const().cast()) }.map_or(Pinned::Nothing, Pinned::Kept),
         }
     }
 }
@@ -109,14 +96,7 @@ impl Region {
     pub fn of_file(fd: BorrowedFd, offset: u64, len: usize) -> Os<Region> {
         let skip = (offset % super::page_size() as u64) as usize;
         let mapped = len.checked_add(skip).ok_or(libc::ENOMEM)?;
-        Region::new(
-            mapped,
-            skip,
-            len,
-            libc::MAP_SHARED,
-            fd.as_raw_fd(),
-            offset - skip as u64,
-        )
+        Region::new(mapped, skip, len, libc::MAP_SHARED, fd.as_raw_fd(), offset - skip as u64)
     }
 
     /// `len` zeroed bytes of this process's own.
@@ -125,24 +105,10 @@ impl Region {
     }
 
     fn new(mapped: usize, skip: usize, len: usize, flags: i32, fd: i32, offset: u64) -> Os<Region> {
-        let start = map(
-            mapped,
-            libc::PROT_READ | libc::PROT_WRITE,
-            flags,
-            fd,
-            offset,
-        )?;
-        let region = Region {
-            start,
-            mapped,
-            skip,
-            len,
-            private: fd == -1,
-        };
+        let start = map(mapped, libc::PROT_READ | libc::PROT_WRITE, flags, fd, offset)?;
+        let region = Region { start, mapped, skip, len, private: fd == -1 };
         // SAFETY: our own mapping.
-        once("madvise", || unsafe {
-            libc::madvise(start.as_ptr().cast(), mapped, libc::MADV_DONTFORK)
-        })?;
+        once("madvise", || unsafe { libc::madvise(start.as_ptr().cast(), mapped, libc::MADV_DONTFORK) })?;
         Ok(region)
     }
 
@@ -152,9 +118,7 @@ impl Region {
 
     pub fn bytes_mut(&mut self) -> &mut [MaybeUninit<u8>] {
         // SAFETY: mapped, and borrowed from `self`.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.start.as_ptr().add(self.skip).cast(), self.len)
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().add(self.skip).cast(), self.len) }
     }
 
     pub fn bytes(&self) -> &[u8] {

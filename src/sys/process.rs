@@ -61,10 +61,7 @@ pub fn monotonic_ns() -> u64 {
 
 /// Sleeps, or less where a signal comes.
 pub fn sleep(time: Duration) {
-    let time = libc::timespec {
-        tv_sec: time.as_secs() as _,
-        tv_nsec: time.subsec_nanos() as _,
-    };
+    let time = libc::timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ };
     // SAFETY: `time` outlives the call.
     unsafe { libc::nanosleep(&time, std::ptr::null_mut()) };
 }
@@ -73,9 +70,7 @@ pub fn sleep(time: Duration) {
 pub fn file_size_limit() -> u64 {
     let mut limit = MaybeUninit::<libc::rlimit64>::uninit();
     // SAFETY: `limit` is filled where the call succeeds.
-    match once("getrlimit", || unsafe {
-        libc::getrlimit64(libc::RLIMIT_FSIZE, limit.as_mut_ptr())
-    }) {
+    match once("getrlimit", || unsafe { libc::getrlimit64(libc::RLIMIT_FSIZE, limit.as_mut_ptr()) }) {
         // SAFETY: filled.
         Ok(_) => unsafe { limit.assume_init().rlim_cur },
         Err(_) => u64::MAX, // nothing known: the write itself will tell
@@ -86,14 +81,8 @@ pub fn file_size_limit() -> u64 {
 pub fn random() -> Os<u64> {
     let mut bytes = [0; 8];
     // SAFETY: the pointer and length are those of the array.
-    let got = super::call::retry("getrandom", || unsafe {
-        libc::getrandom(bytes.as_mut_ptr().cast(), 8, 0)
-    })?;
-    if got == 8 {
-        Ok(u64::from_ne_bytes(bytes))
-    } else {
-        Err(libc::EIO)
-    }
+    let got = super::call::retry("getrandom", || unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), 8, 0) })?;
+    if got == 8 { Ok(u64::from_ne_bytes(bytes)) } else { Err(libc::EIO) }
 }
 
 /// A variable of the environment, copied into `buffer`; `None` where it is not set, or the program

@@ -19,14 +19,8 @@ struct ThreadKey {
     free: Option<unsafe extern "C" fn(*mut libc::c_void)>,
 }
 
-static LAST: ThreadKey = ThreadKey {
-    key: AtomicU32::new(0),
-    free: Some(free_last),
-};
-static DEPTH: ThreadKey = ThreadKey {
-    key: AtomicU32::new(0),
-    free: None,
-};
+static LAST: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: Some(free_last) };
+static DEPTH: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: None };
 
 impl ThreadKey {
     fn key(&self) -> Option<libc::pthread_key_t> {
@@ -39,10 +33,7 @@ impl ThreadKey {
         if unsafe { libc::pthread_key_create(&mut made, self.free) } != 0 {
             return None;
         }
-        match self
-            .key
-            .compare_exchange(0, made + 1, Ordering::AcqRel, Ordering::Acquire)
-        {
+        match self.key.compare_exchange(0, made + 1, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Some(made),
             Err(theirs) => {
                 // SAFETY: nobody else knows this key.
@@ -54,14 +45,12 @@ impl ThreadKey {
 
     fn get(&self) -> usize {
         // SAFETY: a key of ours.
-        self.key()
-            .map_or(0, |key| unsafe { libc::pthread_getspecific(key) } as usize)
+        self.key().map_or(0, |key| unsafe { libc::pthread_getspecific(key) } as usize)
     }
 
     fn set(&self, value: usize) -> bool {
         // SAFETY: a key of ours; the value is ours to interpret.
-        self.key()
-            .is_some_and(|key| unsafe { libc::pthread_setspecific(key, value as *const _) } == 0)
+        self.key().is_some_and(|key| unsafe { libc::pthread_setspecific(key, value as *const _) } == 0)
     }
 }
 
@@ -93,12 +82,7 @@ pub fn set_last(errno: i32, text: fmt::Arguments) {
     let last = match slot() {
         Slot::Words(last) => last,
         Slot::Nothing | Slot::Errno(_) => {
-            let fresh = try_box(Last {
-                errno,
-                text: Text::new(),
-            })
-            .ok()
-            .map(Box::into_raw);
+            let fresh = try_box(Last { errno, text: Text::new() }).ok().map(Box::into_raw);
             match fresh {
                 Some(last) if LAST.set(last as usize) => last,
                 Some(last) => {

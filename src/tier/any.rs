@@ -36,15 +36,10 @@ impl Draft {
         let rest = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
         let want = rest.min(buf.len());
         match self {
-            Draft::Dir(draft) => {
-                crate::sys::read_full(draft.file.as_fd(), &mut buf[..want], offset)
-                    .map_err(|e| Fault::os(e, "reading a draft back"))
-            }
+            Draft::Dir(draft) => crate::sys::read_full(draft.file.as_fd(), &mut buf[..want], offset)
+                .map_err(|e| Fault::os(e, "reading a draft back")),
             Draft::Memory(draft) => {
-                for (to, &byte) in buf
-                    .iter_mut()
-                    .zip(&draft.bytes()[offset as usize..][..want])
-                {
+                for (to, &byte) in buf.iter_mut().zip(&draft.bytes()[offset as usize..][..want]) {
                     to.write(byte);
                 }
                 Ok(want)
@@ -125,12 +120,8 @@ impl Tier for AnyTier {
 
     fn publish(&self, hold: &Hold, draft: &mut Draft, how: Publish) -> Result<(), Fault> {
         match (self, hold, draft) {
-            (AnyTier::Dir(tier), Hold::Dir(hold), Draft::Dir(draft)) => {
-                tier.publish(hold, draft, how)
-            }
-            (AnyTier::Memory(tier), Hold::Memory, Draft::Memory(draft)) => {
-                tier.publish(&(), draft, how)
-            }
+            (AnyTier::Dir(tier), Hold::Dir(hold), Draft::Dir(draft)) => tier.publish(hold, draft, how),
+            (AnyTier::Memory(tier), Hold::Memory, Draft::Memory(draft)) => tier.publish(&(), draft, how),
             _ => Err(MIXED),
         }
     }
@@ -138,9 +129,7 @@ impl Tier for AnyTier {
     fn withdraw(&self, hold: &Hold, draft: &mut Draft) -> Result<(), Fault> {
         match (self, hold, draft) {
             (AnyTier::Dir(tier), Hold::Dir(hold), Draft::Dir(draft)) => tier.withdraw(hold, draft),
-            (AnyTier::Memory(tier), Hold::Memory, Draft::Memory(draft)) => {
-                tier.withdraw(&(), draft)
-            }
+            (AnyTier::Memory(tier), Hold::Memory, Draft::Memory(draft)) => tier.withdraw(&(), draft),
             _ => Err(MIXED),
         }
     }

@@ -3,7 +3,7 @@
 use super::{Blob, Found, Publish, Tier};
 use crate::error::{Code, Fault};
 use crate::key::Key;
-use crate::sys::{self, Block, Ident, KeyLockMode, NoMemory, Region, Shared};
+use crate::sys::{self, Block, Ident, KeyLockMode, Kin, NoMemory, Region, Shared};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::ops::Deref;
@@ -63,6 +63,7 @@ pub struct MemoryTier {
     used: Shared<AtomicU64>,
     last_ident: AtomicU64,
     seed: u64,
+    kin: Kin,
 }
 
 pub struct Draft {
@@ -85,25 +86,20 @@ impl Drop for Draft {
 }
 
 impl MemoryTier {
-    pub fn new(max: Option<u64>) -> Result<MemoryTier, NoMemory> {
+    pub fn new(max: Option<u64>, kin: Kin) -> Result<MemoryTier, NoMemory> {
         let seed = sys::random().unwrap_or(sys::monotonic_ns());
         Ok(MemoryTier {
             max,
-            state: Mutex::new(State {
-                blobs: HashMap::with_hasher(Seeded(seed)),
-                owned: (0, 0),
-                closed: false,
-            }),
+            state: Mutex::new(State { blobs: HashMap::with_hasher(Seeded(seed)), owned: (0, 0), closed: false }),
             used: Shared::try_new(AtomicU64::new(0))?,
             last_ident: AtomicU64::new(0),
             seed,
+            kin,
         })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Whether it can hold no blob, so that a forked child, which cannot look, knows that it misses none.
@@ -118,18 +114,13 @@ impl MemoryTier {
 
     /// Bytes that `max` leaves.
     pub fn left(&self) -> Option<u64> {
-        self.max
-            .map(|max| max.saturating_sub(self.used.load(Ordering::SeqCst)))
+        self.max.map(|max| max.saturating_sub(self.used.load(Ordering::SeqCst)))
     }
 
     /// Removes a key if it is owned.
     pub fn remove_owned(&self, key: &Key) -> Result<(), Fault> {
         let mut state = self.state();
-        if state
-            .blobs
-            .get(key.as_bytes())
-            .is_some_and(|bytes| !bytes.persistent)
-        {
+        if state.blobs.get(key.as_bytes()).is_some_and(|bytes| !bytes.persistent) {
             self.forget(&mut state, key);
         }
         Ok(())
@@ -153,14 +144,8 @@ impl MemoryTier {
     pub fn keys(&self) -> Result<Vec<(Key, Found)>, NoMemory> {
         let state = self.state();
         let mut keys = Vec::new();
-        keys.try_reserve_exact(state.blobs.len())
-            .map_err(|_| NoMemory)?;
-        keys.extend(
-            state
-                .blobs
-                .iter()
-                .filter_map(|(key, bytes)| Some((Key::new(key).ok()?, bytes.found()))),
-        );
+        keys.try_reserve_exact(state.blobs.len()).map_err(|_| NoMemory)?;
+        keys.extend(state.blobs.iter().filter_map(|(key, bytes)| Some((Key::new(key).ok()?, bytes.found()))));
         Ok(keys)
     }
 
@@ -171,10 +156,7 @@ impl MemoryTier {
             Some(max) if before.saturating_add(more) > max => {
                 self.uncharge(draft, more);
                 let fault = Fault::os(libc::EDQUOT, "placing bytes within the tier's max=");
-                Err(Fault {
-                    free: Some(max.saturating_sub(before)),
-                    ..fault
-                })
+                Err(Fault { free: Some(max.saturating_sub(before)), ..fault })
             }
             _ => Ok(()),
         }
@@ -196,26 +178,26 @@ impl MemoryTier {
     }
 }
 
+impl Drop for MemoryTier {
+    fn drop(&mut self) {
+        if self.kin.in_child() {
+            let nothing = State { blobs: HashMap::with_hasher(Seeded(0)), owned: (0, 0), closed: true };
+            sys::leave_if_locked(&mut self.state, nothing);
+        }
+    }
+}
+
 impl Tier for MemoryTier {
     /// The store's own lock inside the process is enough.
     type Hold = ();
     type Draft = Draft;
 
     fn find(&self, key: &Key) -> Result<Option<Blob>, Fault> {
-        Ok(self
-            .state()
-            .blobs
-            .get(key.as_bytes())
-            .cloned()
-            .map(Blob::Memory))
+        Ok(self.state().blobs.get(key.as_bytes()).cloned().map(Blob::Memory))
     }
 
     fn look(&self, key: &Key) -> Result<Option<Found>, Fault> {
-        Ok(self
-            .state()
-            .blobs
-            .get(key.as_bytes())
-            .map(|bytes| bytes.found()))
+        Ok(self.state().blobs.get(key.as_bytes()).map(|bytes| bytes.found()))
     }
 
     fn hold(&self, _number: u64, _mode: KeyLockMode) -> Result<Option<()>, Fault> {
@@ -226,12 +208,7 @@ impl Tier for MemoryTier {
         if self.state().closed {
             return Err(Fault::last(Code::Shutdown, 0, "making a draft"));
         }
-        Ok(Draft {
-            key: *key,
-            block: Block::new(),
-            charged: 0,
-            used: self.used.clone(),
-        })
+        Ok(Draft { key: *key, block: Block::new(), charged: 0, used: self.used.clone() })
     }
 
     fn append(&self, draft: &mut Draft, data: &[u8]) -> Result<(), Fault> {
@@ -261,17 +238,11 @@ impl Tier for MemoryTier {
             return Err(Fault::os(libc::EEXIST, "publishing a blob"));
         }
         let key = sys::try_concat(&[draft.key.as_bytes()]).map_err(no_memory)?;
-        state
-            .blobs
-            .try_reserve(1)
-            .map_err(|_| no_memory(NoMemory))?;
+        state.blobs.try_reserve(1).map_err(|_| no_memory(NoMemory))?;
         let ino = self.last_ident.fetch_add(1, Ordering::SeqCst) + 1;
         let bytes = Bytes {
             block: std::mem::take(&mut draft.block),
-            ident: Ident {
-                dev: self.seed,
-                ino,
-            },
+            ident: Ident { dev: self.seed, ino },
             stored_at_ns: sys::clock_ns(libc::CLOCK_REALTIME),
             persistent: how.persist,
         };

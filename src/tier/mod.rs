@@ -55,8 +55,9 @@ impl Blob {
         let len = usize::try_from(rest).unwrap_or(usize::MAX).min(buf.len());
         match self {
             _ if len == 0 => Ok(0),
-            Blob::File(fd, _) => crate::sys::read_full(fd.as_fd(), &mut buf[..len], offset)
-                .map_err(|e| Fault::os(e, "reading a blob")),
+            Blob::File(fd, _) => {
+                crate::sys::read_full(fd.as_fd(), &mut buf[..len], offset).map_err(|e| Fault::os(e, "reading a blob"))
+            }
             Blob::Memory(bytes) => {
                 let from = &bytes[offset as usize..][..len];
                 for (to, &byte) in buf.iter_mut().zip(from) {
@@ -111,12 +112,7 @@ pub trait Tier {
     /// Makes the bytes of such memory part of the draft.
     fn settle(&self, draft: &mut Self::Draft, region: &Region) -> Result<(), Fault>;
     /// Makes the draft the blob of its key.
-    fn publish(
-        &self,
-        hold: &Self::Hold,
-        draft: &mut Self::Draft,
-        how: Publish,
-    ) -> Result<(), Fault>;
+    fn publish(&self, hold: &Self::Hold, draft: &mut Self::Draft, how: Publish) -> Result<(), Fault>;
     /// Takes back what `publish` just did.
     fn withdraw(&self, hold: &Self::Hold, draft: &mut Self::Draft) -> Result<(), Fault>;
     /// Removes the blob that `look` found under this hold.

@@ -191,8 +191,9 @@ static void killed_anywhere(void)
 
 static void reading_child(void *arg)
 {
-    vfs_t *s = open_on(tiers);
-    vfs_view_t view = {0};
+    static vfs_t *s;
+    static vfs_view_t view;
+    s = open_on(tiers);
     CHECK_VALUE(s, "small", 5000, 1);
     CHECK_OK(vfs_map(s, "large", &view, NULL));
     atomic_fetch_add(&steps->child, 1);
@@ -560,7 +561,8 @@ static void holdings(void)
 /* An owner that ends without closing is as dead as one that is killed. */
 static void leaving_owner(void *arg)
 {
-    vfs_t *s = open_on(tiers);
+    static vfs_t *s;
+    s = open_on(tiers);
     CHECK_OK(put(s, "left", 5000, 1, 0));
     CHECK_OK(put(s, "left-large", 50000, 1, 0));
     int how = *(int *)arg;
@@ -592,6 +594,7 @@ static void left(void)
 /* Reaping takes nothing of the living, however many look at once. */
 static void reaping_child(void *arg)
 {
+    static vfs_t *shut[30];
     int number = *(int *)arg;
     for (int i = 0; i < 30; i++) {
         vfs_t *s = open_as(tiers, number % 2 ? "one" : "two", 0);
@@ -605,7 +608,7 @@ static void reaping_child(void *arg)
         if (i % 3)
             QUIET(vfs_close(s));
         else
-            CHECK_OK(vfs_shutdown(s)); /* and leaked: its room is closed all the same */
+            CHECK_OK(vfs_shutdown(shut[i] = s)); /* and not closed: its room is gone all the same */
     }
 }
 

@@ -8,10 +8,7 @@ use std::path::PathBuf;
 /// Written past the capture of the test harness, so that it is seen though the test passes.
 pub fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
-    assert!(
-        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "skipped under CI: {reason}"
-    );
+    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "skipped under CI: {reason}");
 }
 
 /// The directory of the `libvfs.so` that cargo built for this test run, with the soname link

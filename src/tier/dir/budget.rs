@@ -6,8 +6,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-/// Below this, a blob does not ask the control group.
-const CGROUP_FROM: u64 = 1 << 20;
+/// From this size on, a blob asks the filesystem of memory and the control group before it is written.
+const BIG: u64 = 1 << 20;
 const SECOND_NS: u64 = 1_000_000_000;
 
 pub struct Budget {
@@ -39,10 +39,7 @@ impl Budget {
             persistent: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             recounted_at: AtomicU64::new(0),
-            group: Mutex::new(GroupLimit {
-                asked_at: 0,
-                free: None,
-            }),
+            group: Mutex::new(GroupLimit { asked_at: 0, free: None }),
         }
     }
 
@@ -68,10 +65,7 @@ impl Budget {
         let now = sys::monotonic_ns();
         let last = self.recounted_at.load(SeqCst);
         if (last == 0 || now.saturating_sub(last) >= SECOND_NS)
-            && self
-                .recounted_at
-                .compare_exchange(last, now, SeqCst, SeqCst)
-                .is_ok()
+            && self.recounted_at.compare_exchange(last, now, SeqCst, SeqCst).is_ok()
         {
             let before = self.changes.load(SeqCst);
             if let Some(owned) = recount()
@@ -84,18 +78,12 @@ impl Budget {
             }
         }
         let fault = Fault::os(libc::EDQUOT, "placing bytes within the tier's max=");
-        Err(Fault {
-            free: Some(max.saturating_sub(self.used())),
-            ..fault
-        })
+        Err(Fault { free: Some(max.saturating_sub(self.used())), ..fault })
     }
 
     fn try_charge(&self, bytes: u64, max: u64) -> bool {
         let after = self.drafts.fetch_add(bytes, SeqCst).saturating_add(bytes);
-        let fits = after
-            .saturating_add(self.owned.load(SeqCst))
-            .saturating_add(self.persistent.load(SeqCst))
-            <= max;
+        let fits = after.saturating_add(self.owned.load(SeqCst)).saturating_add(self.persistent.load(SeqCst)) <= max;
         if !fits {
             self.refund(bytes);
         }
@@ -109,11 +97,7 @@ impl Budget {
 
     /// A draft of `charged` bytes became a blob of `len`.
     pub fn published(&self, charged: u64, len: u64, persist: bool) {
-        let count = if persist {
-            &self.persistent
-        } else {
-            &self.owned
-        };
+        let count = if persist { &self.persistent } else { &self.owned };
         count.fetch_add(len, SeqCst);
         self.refund(charged);
         self.changes.fetch_add(1, SeqCst);
@@ -121,36 +105,24 @@ impl Budget {
 
     /// A blob of this handle's is gone.
     pub fn removed(&self, len: u64) {
-        let _ = self
-            .owned
-            .fetch_update(SeqCst, SeqCst, |owned| Some(owned.saturating_sub(len)));
+        let _ = self.owned.fetch_update(SeqCst, SeqCst, |owned| Some(owned.saturating_sub(len)));
         self.changes.fetch_add(1, SeqCst);
     }
 
     /// Refuses what would leave less than the reserve, go beyond the file-size limit (whose signal kills), or
     /// beyond the control group's memory (whose killer does).
-    pub fn allow(
-        &self,
-        file: BorrowedFd,
-        in_memory: bool,
-        len: u64,
-        more: u64,
-    ) -> Result<(), Fault> {
+    pub fn allow(&self, file: BorrowedFd, in_memory: bool, len: u64, more: u64) -> Result<(), Fault> {
         let limit = sys::file_size_limit();
         if len.saturating_add(more) > limit.min(i64::MAX as u64) {
-            let fault = Fault::os(
-                libc::EFBIG,
-                "placing bytes within the process's file-size limit",
-            );
-            return Err(Fault {
-                free: Some(limit.saturating_sub(len)),
-                ..fault
-            });
+            let fault = Fault::os(libc::EFBIG, "placing bytes within the process's file-size limit");
+            return Err(Fault { free: Some(limit.saturating_sub(len)), ..fault });
         }
-        if self.reserve != Reserve::Bytes(0) {
+        let big = in_memory && len.saturating_add(more) >= BIG;
+        // A big blob asks first: filling shared memory to its brim before it goes elsewhere would hurt others.
+        if big || self.reserve != Reserve::Bytes(0) {
             self.leave_reserve(file, more)?;
         }
-        if in_memory && len.saturating_add(more) >= CGROUP_FROM {
+        if big {
             self.ask_group(more)?;
         }
         Ok(())
@@ -160,9 +132,7 @@ impl Budget {
     fn above_reserve(&self, space: &sys::Space) -> Option<u64> {
         let reserve = match self.reserve {
             Reserve::Bytes(bytes) => bytes,
-            Reserve::Percent(percent) => {
-                (u128::from(space.total_bytes) * u128::from(percent) / 100) as u64
-            }
+            Reserve::Percent(percent) => (u128::from(space.total_bytes) * u128::from(percent) / 100) as u64,
         };
         (space.total_bytes != 0).then(|| space.free_bytes.saturating_sub(reserve))
     }
@@ -172,10 +142,7 @@ impl Budget {
         match self.above_reserve(&sys::space(file).map_err(asking)?) {
             Some(free) if free < more => {
                 let fault = Fault::os(libc::ENOSPC, "placing bytes above the tier's reserve=");
-                Err(Fault {
-                    free: Some(free),
-                    ..fault
-                })
+                Err(Fault { free: Some(free), ..fault })
             }
             _ => Ok(()),
         }
@@ -185,21 +152,12 @@ impl Budget {
         let now = sys::monotonic_ns();
         let mut group = self.group.lock().unwrap_or_else(|e| e.into_inner());
         if group.asked_at == 0 || now.saturating_sub(group.asked_at) >= SECOND_NS {
-            *group = GroupLimit {
-                asked_at: now,
-                free: MemoryLimit { root: b"" }.free(),
-            };
+            *group = GroupLimit { asked_at: now, free: MemoryLimit { root: b"" }.free() };
         }
         match &mut group.free {
             Some(free) if *free < more => {
-                let fault = Fault::os(
-                    libc::ENOMEM,
-                    "placing bytes within the control group's memory",
-                );
-                Err(Fault {
-                    free: Some(*free),
-                    ..fault
-                })
+                let fault = Fault::os(libc::ENOMEM, "placing bytes within the control group's memory");
+                Err(Fault { free: Some(*free), ..fault })
             }
             Some(free) => {
                 *free -= more;
@@ -214,10 +172,6 @@ impl Budget {
         self.left().is_none_or(|left| left >= bytes)
             && self.above_reserve(space).is_none_or(|free| free >= bytes)
             && bytes <= sys::file_size_limit()
-            && (!space.in_memory
-                || bytes < CGROUP_FROM
-                || MemoryLimit { root: b"" }
-                    .free()
-                    .is_none_or(|free| free >= bytes))
+            && (!space.in_memory || bytes < BIG || MemoryLimit { root: b"" }.free().is_none_or(|free| free >= bytes))
     }
 }

@@ -32,7 +32,7 @@ pub fn path(parts: &[&[u8]]) -> Path {
 pub enum Mode {
     /// All of it, to store.
     Create,
-    /// Nothing: use what is there.
+    /// No directory: use what is there.
     Existing,
     /// Nothing, and change nothing.
     ReadOnly,
@@ -42,7 +42,8 @@ pub struct Ground {
     /// Ours on this tier, held with a shared lock, which keeps systemd-tmpfiles away.
     pub base: LockFd,
     pub base_ident: Ident,
-    pub lock: LockFd,
+    /// `None` where it is missing and may not be made.
+    pub lock: Option<LockFd>,
     pub objects: OwnedFd,
     objects_ident: Ident,
     objects_path: Box<[u8]>,
@@ -66,24 +67,18 @@ impl Ground {
     pub fn open(dir: &CStr, uid: u32, name: &Key, mode: Mode) -> Result<Shared<Ground>, Fault> {
         // Somebody may remove what was just made, or make what was just missing: once more then.
         match Self::try_open(dir, uid, name, mode) {
-            Err(fault) if fault.is_lost_ground() && mode == Mode::Create => {
-                Self::try_open(dir, uid, name, mode)
-            }
+            Err(fault) if fault.is_lost_ground() && mode == Mode::Create => Self::try_open(dir, uid, name, mode),
             answer => answer,
         }
     }
 
     fn try_open(dir: &CStr, uid: u32, name: &Key, mode: Mode) -> Result<Shared<Ground>, Fault> {
-        let tier = sys::open(None, dir, Open::Dir)
-            .map_err(|e| Fault::os(e, "opening the tier's directory"))?;
+        let tier = sys::open(None, dir, Open::Dir).map_err(|e| Fault::os(e, "opening the tier's directory"))?;
         let base_name = base_name(uid);
         let base = LockFd::open(|| own_dir(tier.as_fd(), base_name.as_c_str(), mode))
             .map_err(|e| Fault::os(e, "opening our directory on the tier"))?;
-        let base_fd = base
-            .borrow()
-            .map_err(|e| Fault::os(e, "opening our directory on the tier"))?;
-        let meta = sys::stat_fd(base_fd)
-            .map_err(|e| Fault::os(e, "checking our directory on the tier"))?;
+        let base_fd = base.borrow().map_err(|e| Fault::os(e, "opening our directory on the tier"))?;
+        let meta = sys::stat_fd(base_fd).map_err(|e| Fault::os(e, "checking our directory on the tier"))?;
         if meta.uid != uid || meta.permissions() != 0o700 {
             return Err(Fault::os(libc::EPERM, NOT_OURS));
         }
@@ -92,34 +87,21 @@ impl Ground {
             Err(_) if mode == Mode::ReadOnly => {}
             Err(e) => return Err(Fault::os(e, "locking our directory on the tier")),
         }
-        let how = match mode {
-            Mode::Create => Open::Lock,
-            Mode::Existing => Open::LockExisting,
-            Mode::ReadOnly => Open::LockToShare,
+        let how = if mode == Mode::ReadOnly { Open::LockToShare } else { Open::Lock };
+        let lock = match LockFd::open(|| sys::open(Some(base_fd), LOCK_FILE, how)) {
+            Ok(lock) => Some(lock),
+            Err(_) if mode == Mode::ReadOnly => None,
+            Err(e) => return Err(Fault::os(e, "opening the lock file")),
         };
-        let lock = LockFd::open(|| sys::open(Some(base_fd), LOCK_FILE, how))
-            .map_err(|e| Fault::os(e, "opening the lock file"))?;
         let making = "opening the store's directories";
         let store = own_dir(base_fd, name.as_c_str(), mode).map_err(|e| Fault::os(e, making))?;
         let objects = own_dir(store.as_fd(), OBJECTS, mode).map_err(|e| Fault::os(e, making))?;
         let owners = own_dir(store.as_fd(), OWNERS, mode).map_err(|e| Fault::os(e, making))?;
-        let ident = |fd: &OwnedFd| {
-            sys::stat_fd(fd.as_fd())
-                .map(|m| m.ident)
-                .map_err(|e| Fault::os(e, making))
-        };
+        let ident = |fd: &OwnedFd| sys::stat_fd(fd.as_fd()).map(|m| m.ident).map_err(|e| Fault::os(e, making));
         let (objects_ident, owners_ident) = (ident(&objects)?, ident(&owners)?);
-        let space = sys::space(objects.as_fd())
-            .map_err(|e| Fault::os(e, "asking the filesystem for its room"))?;
-        let objects_path = [
-            dir.to_bytes(),
-            b"/",
-            base_name.as_bytes(),
-            b"/",
-            name.as_bytes(),
-            b"/",
-            OBJECTS.to_bytes_with_nul(),
-        ];
+        let space = sys::space(objects.as_fd()).map_err(|e| Fault::os(e, "asking the filesystem for its room"))?;
+        let objects_path =
+            [dir.to_bytes(), b"/", base_name.as_bytes(), b"/", name.as_bytes(), b"/", OBJECTS.to_bytes_with_nul()];
         let no_memory = |_| Fault::memory("opening a tier");
         Shared::try_new(Ground {
             base,
@@ -158,11 +140,14 @@ impl Ground {
         sys::stat(None, path).is_ok_and(|meta| meta.ident == self.objects_ident)
     }
 
+    /// The descriptor of the lock file; EBADF where there is none, as in a forked child.
+    pub fn lock(&self) -> Os<BorrowedFd<'_>> {
+        self.lock.as_ref().map_or(Err(libc::EBADF), LockFd::borrow)
+    }
+
     /// The path of the lock file, for a forked child, whose own descriptor of it was closed.
     pub fn lock_path(&self) -> Path {
-        let store = parent(parent(
-            self.objects_path.strip_suffix(&[0]).unwrap_or_default(),
-        ));
+        let store = parent(parent(self.objects_path.strip_suffix(&[0]).unwrap_or_default()));
         path(&[store, b"/", LOCK_FILE.to_bytes()])
     }
 }
@@ -170,18 +155,10 @@ impl Ground {
 /// What a file says of the blob that it is.
 pub fn found(meta: &Meta) -> Result<Found, Fault> {
     if !meta.is_file() {
-        return Err(Fault::os(
-            libc::EINVAL,
-            "looking at a blob: not a regular file",
-        ));
+        return Err(Fault::os(libc::EINVAL, "looking at a blob: not a regular file"));
     }
     let has_owner = meta.links > 1;
-    Ok(Found {
-        ident: meta.ident,
-        size: meta.size,
-        stored_at_ns: meta.modified_ns,
-        has_owner,
-    })
+    Ok(Found { ident: meta.ident, size: meta.size, stored_at_ns: meta.modified_ns, has_owner })
 }
 
 /// A name that the filesystem cannot have is not there either.

@@ -14,12 +14,13 @@ use super::{Blob, Found, Publish, Tier};
 use crate::error::{Code, Fault};
 use crate::key::Key;
 use crate::options::TierSpec;
-use crate::sys::{self, Ident, KeyLockMode, Kin, Names, NoMemory, Open, Region, Shared, Space};
+use crate::sys::{self, KeyLockMode, Kin, Names, NoMemory, Open, Region, Shared, Space};
 use ground::{absent, found};
 use room::Entry;
 pub use room::{Room, RoomRef};
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// How often directories that were removed under us are made anew before that is given up.
@@ -35,6 +36,8 @@ pub struct DirTier {
     pub budget: Shared<Budget>,
     ground: Mutex<Option<Shared<Ground>>>,
     room: Mutex<RoomState>,
+    /// The handle was shut down.
+    closed: AtomicBool,
 }
 
 enum RoomState {
@@ -55,7 +58,7 @@ pub struct Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if self.own.is_none()
-            && let Ok(fd) = self.ground.lock.get()
+            && let Ok(fd) = self.ground.lock()
         {
             let _ = sys::ofd_unlock(fd, self.number); // unlocking what we hold cannot fail
         }
@@ -63,20 +66,11 @@ impl Drop for Hold {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 impl DirTier {
-    pub fn new(
-        spec: &TierSpec,
-        dir: &[u8],
-        uid: u32,
-        name: Key,
-        mode: Mode,
-        kin: Kin,
-    ) -> Result<DirTier, NoMemory> {
+    pub fn new(spec: &TierSpec, dir: &[u8], uid: u32, name: Key, mode: Mode, kin: Kin) -> Result<DirTier, NoMemory> {
         Ok(DirTier {
             dir: sys::try_concat(&[dir])?,
             shm: spec.shm,
@@ -87,6 +81,7 @@ impl DirTier {
             budget: Shared::try_new(Budget::new(spec.max, spec.reserve))?,
             ground: Mutex::new(None),
             room: Mutex::new(RoomState::None),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -103,32 +98,36 @@ impl DirTier {
         Ground::open(self.dir(), self.uid, &self.name, mode)
     }
 
-    /// What the tier stands on, to change things or only to look.
+    /// `None` in a forked child whose parent's thread held it at that moment.
+    fn known(&self) -> Option<MutexGuard<'_, Option<Shared<Ground>>>> {
+        match self.ground.try_lock() {
+            Ok(ground) => Some(ground),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if self.kin.in_child() => None,
+            Err(TryLockError::WouldBlock) => Some(lock(&self.ground)),
+        }
+    }
+
+    /// What the tier stands on, to change things or only to look. To look makes nothing.
     pub fn ground(&self, to_change: bool) -> Result<Shared<Ground>, Fault> {
-        let mut ground = match self.ground.try_lock() {
-            Ok(ground) => ground,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // A thread that is not in this process may have held it.
-            Err(TryLockError::WouldBlock) if self.kin.in_child() => {
-                return self.open_ground(Mode::ReadOnly);
-            }
-            Err(TryLockError::WouldBlock) => lock(&self.ground),
-        };
-        let mode = if self.kin.in_child() {
-            Mode::ReadOnly
-        } else {
-            self.mode
+        let Some(mut ground) = self.known() else {
+            return self.open_ground(Mode::ReadOnly);
         };
         if let Some(known) = &*ground
-            && (!to_change || known.mode == mode)
+            && (!to_change || known.mode != Mode::ReadOnly)
         {
             return Ok(known.clone());
         }
-        let fresh = match self.open_ground(mode) {
-            // What cannot be made may still be read.
-            Err(_) if !to_change && mode == Mode::Create => self.open_ground(Mode::ReadOnly)?,
-            answer => answer?,
-        };
+        let fresh = if self.mode == Mode::ReadOnly || self.kin.in_child() {
+            self.open_ground(Mode::ReadOnly)
+        } else if to_change && !self.closed.load(SeqCst) {
+            self.open_ground(self.mode)
+        } else {
+            match self.open_ground(Mode::Existing) {
+                Err(fault) if !to_change && !fault.is_nothing_here() => self.open_ground(Mode::ReadOnly),
+                answer => answer,
+            }
+        }?;
         *ground = Some(fresh.clone());
         Ok(fresh)
     }
@@ -152,10 +151,8 @@ impl DirTier {
 
     /// Gives a stale ground up; the next call opens another.
     fn forget(&self, stale: &Shared<Ground>) {
-        if let Ok(mut ground) = self.ground.try_lock()
-            && ground
-                .as_ref()
-                .is_some_and(|known| Shared::same(known, stale))
+        if let Some(mut ground) = self.known()
+            && ground.as_ref().is_some_and(|known| Shared::same(known, stale))
         {
             *ground = None;
         }
@@ -213,59 +210,17 @@ impl DirTier {
 
     /// Whether the blob `found` under `key` belongs to an owner that is dead. Looks once at each owner.
     pub fn is_orphan(&self, key: &Key, found: &Found) -> Result<bool, Fault> {
-        let looking = |e| Fault::os(e, "looking for a blob's owner");
         let ground = self.ground(false)?;
         let owners = ground.owners.as_fd();
-        let mut names = Names::open(owners, c".").map_err(looking)?;
-        while let Some(id) = names.next().map_err(looking)? {
-            let link = ground::path(&[id.to_bytes(), b"/", key.as_bytes()]);
-            let holds = sys::stat(Some(owners), link.as_c_str())
-                .is_ok_and(|meta| meta.ident == found.ident);
-            // A blob that replaced another of its owner's lies in a sub-room: only a dead owner's need a search.
-            if (holds
-                || sys::stat(
-                    Some(owners),
-                    ground::path(&[id.to_bytes(), b"/\\1"]).as_c_str(),
-                )
-                .is_ok())
-                && room::is_dead(owners, id)
-                && (holds || self.lies_below(owners, id, key, found.ident))
-            {
-                return Ok(true);
-            }
-            if holds {
-                return Ok(false);
-            }
-        }
-        Ok(false)
-    }
-
-    fn lies_below(&self, owners: BorrowedFd, id: &CStr, key: &Key, ident: Ident) -> bool {
-        let Ok(dir) = sys::open(Some(owners), id, Open::OwnDir) else {
-            return false;
-        };
-        let mut found = false;
-        let _ = room::each_entry(dir.as_fd(), |entry| {
-            if let Entry::File {
-                key: other, meta, ..
-            } = entry
-            {
-                found |= other == *key && meta.ident == ident;
-            }
-            Ok(())
-        });
-        found
+        let owner = room::owner_of(owners, key, found.ident).map_err(|e| Fault::os(e, "looking for a blob's owner"))?;
+        Ok(owner.is_some_and(|owner| room::is_dead(owners, owner.id.as_c_str())))
     }
 
     /// Whether the store `name` has a directory here.
     pub fn has_store(&self, name: &Key) -> bool {
         let found = self.ground(false).and_then(|ground| {
             let looking = |e| Fault::os(e, "looking for a store");
-            sys::stat(
-                Some(ground.base.borrow().map_err(looking)?),
-                name.as_c_str(),
-            )
-            .map_err(looking)
+            sys::stat(Some(ground.base.borrow().map_err(looking)?), name.as_c_str()).map_err(looking)
         });
         found.is_ok_and(|meta| meta.is_dir())
     }
@@ -308,6 +263,7 @@ impl DirTier {
 
     /// Nothing is made here any more. Answers the room that is to be emptied.
     pub fn close(&self) -> Option<Shared<Room>> {
+        self.closed.store(true, SeqCst);
         match std::mem::replace(&mut *lock(&self.room), RoomState::Closed) {
             RoomState::Some(room) => Some(room),
             _ => None,
@@ -318,9 +274,9 @@ impl DirTier {
     pub fn names(&self) -> Result<Option<Names>, Fault> {
         let _ = self.refresh()?;
         match self.ground(false) {
-            Ok(ground) => Names::open(ground.objects.as_fd(), c".")
-                .map(Some)
-                .or_else(|e| absent(e, "listing the store")),
+            Ok(ground) => {
+                Names::open(ground.objects.as_fd(), c".").map(Some).or_else(|e| absent(e, "listing the store"))
+            }
             Err(fault) if fault.is_nothing_here() => Ok(None),
             Err(fault) => Err(fault),
         }
@@ -328,10 +284,8 @@ impl DirTier {
 
     /// Charges a draft with `more` bytes if the tier's limits allow them.
     fn allow(&self, draft: &mut Draft, more: u64) -> Result<(), Fault> {
-        self.budget
-            .allow(draft.file.as_fd(), draft.in_memory, draft.len, more)?;
-        self.budget
-            .charge(more, || self.count_owned().ok().map(|(_, bytes)| bytes))?;
+        self.budget.allow(draft.file.as_fd(), draft.in_memory, draft.len, more)?;
+        self.budget.charge(more, || self.count_owned().ok().map(|(_, bytes)| bytes))?;
         draft.charged += more;
         Ok(())
     }
@@ -347,10 +301,7 @@ impl DirTier {
         let mut first = None;
         while let Some(id) = names.next().map_err(reading)? {
             let emptied = match room::take_dead(ground.owners.as_fd(), id) {
-                Ok(Some(dir)) => dir
-                    .borrow()
-                    .map_err(reading)
-                    .and_then(|dir| each(RoomRef { dir, id, ground })),
+                Ok(Some(dir)) => dir.borrow().map_err(reading).and_then(|dir| each(RoomRef { dir, id, ground })),
                 Ok(None) | Err(libc::ENOENT | libc::ENOTDIR) => Ok(()), // alive, or gone meanwhile, or none of ours
                 Err(e) => Err(reading(e)),
             };
@@ -368,9 +319,7 @@ impl DirTier {
             answer => answer?,
         };
         let reading = |e| Fault::os(e, "reading the stores on a tier");
-        Names::open(ground.base.borrow().map_err(reading)?, c".")
-            .map(Some)
-            .map_err(reading)
+        Names::open(ground.base.borrow().map_err(reading)?, c".").map(Some).map_err(reading)
     }
 
     /// Gives up a room that was removed under us; true where that was so.
@@ -392,40 +341,38 @@ impl DirTier {
             && let Some(path) = room.find(key, found.ident)?
         {
             self.budget.removed(found.size);
-            return sys::unlink(room.dir()?, path.as_c_str())
-                .map_err(|e| Fault::os(e, "removing a blob's bytes"));
+            return sys::unlink(room.dir()?, path.as_c_str()).map_err(|e| Fault::os(e, "removing a blob's bytes"));
         }
-        room::release_foreign(ground.owners.as_fd(), key, found.ident)
+        let owners = ground.owners.as_fd();
+        room::owner_of(owners, key, found.ident)
+            .and_then(|owner| owner.map_or(Ok(()), |owner| sys::unlink(owners, owner.link.as_c_str())))
             .map_err(|e| Fault::os(e, "removing a blob's bytes"))
     }
 
     /// Locks the byte of a key on the current ground; `None` where another has it.
-    fn try_hold(
-        &self,
-        ground: Shared<Ground>,
-        number: u64,
-        mode: KeyLockMode,
-    ) -> Result<Option<Hold>, Fault> {
+    fn try_hold(&self, ground: Shared<Ground>, number: u64, mode: KeyLockMode) -> Result<Option<Hold>, Fault> {
         let locking = |e| Fault::os(e, "locking a key");
-        let own = match ground.lock.get() {
+        let own = match ground.lock() {
             Ok(_) => None,
-            Err(_) => Some(
-                sys::open(None, ground.lock_path().as_c_str(), Open::LockToShare)
-                    .map_err(locking)?,
-            ),
+            Err(_) => Some(sys::open(None, ground.lock_path().as_c_str(), Open::LockToShare).map_err(locking)?),
         };
         let fd = match &own {
-            Some(own) => own.as_raw_fd(),
-            None => ground.lock.get().map_err(locking)?,
+            Some(own) => own.as_fd(),
+            None => ground.lock().map_err(locking)?,
         };
         match sys::ofd_lock(fd, number, mode) {
-            Ok(()) => Ok(Some(Hold {
-                ground,
-                number,
-                own,
-            })),
+            Ok(()) => Ok(Some(Hold { ground, number, own })),
             Err(libc::EAGAIN | libc::EACCES) => Ok(None),
             Err(e) => Err(locking(e)),
+        }
+    }
+}
+
+impl Drop for DirTier {
+    fn drop(&mut self) {
+        if self.kin.in_child() {
+            sys::leave_if_locked(&mut self.ground, None);
+            sys::leave_if_locked(&mut self.room, RoomState::None);
         }
     }
 }
@@ -466,13 +413,7 @@ impl Tier for DirTier {
             // Only now: while we waited the lock file, or all of it, may have been removed.
             let linked = match &hold.own {
                 Some(_) => true, // just opened by its path
-                None => sys::stat_fd(
-                    ground
-                        .lock
-                        .borrow()
-                        .map_err(|e| Fault::os(e, "locking a key"))?,
-                )
-                .is_ok_and(|meta| meta.links > 0),
+                None => ground.lock().and_then(sys::stat_fd).is_ok_and(|meta| meta.links > 0),
             };
             if linked && ground.is_current() {
                 return Ok(Some(hold));
@@ -480,10 +421,7 @@ impl Tier for DirTier {
             drop(hold);
             self.forget(&ground);
         }
-        Err(Fault::os(
-            libc::ESTALE,
-            "locking a key: the tier's directories go away again and again",
-        ))
+        Err(Fault::os(libc::ESTALE, "locking a key: the tier's directories go away again and again"))
     }
 
     fn draft(&self, key: &Key) -> Result<Draft, Fault> {
@@ -494,9 +432,7 @@ impl Tier for DirTier {
                 // Somebody removed our directories: make them anew.
                 Err(fault) if fault.is_lost_ground() => {
                     last = fault;
-                    let lost_room = self
-                        .current_room()
-                        .is_some_and(|room| self.forget_lost_room(&room));
+                    let lost_room = self.current_room().is_some_and(|room| self.forget_lost_room(&room));
                     if !lost_room || !ground.is_current() {
                         self.forget(&ground);
                     }
@@ -512,14 +448,9 @@ impl Tier for DirTier {
         self.allow(draft, more)?;
         if let Err(e) = sys::write_all(draft.file.as_fd(), data, draft.len) {
             draft.uncharge(more);
-            let free = sys::space(draft.file.as_fd())
-                .ok()
-                .map(|space| space.free_bytes);
+            let free = sys::space(draft.file.as_fd()).ok().map(|space| space.free_bytes);
             let _ = sys::truncate(draft.file.as_fd(), draft.len); // gives back what was written of it
-            return Err(Fault {
-                free,
-                ..Fault::os(e, "writing a blob")
-            });
+            return Err(Fault { free, ..Fault::os(e, "writing a blob") });
         }
         draft.len += more;
         Ok(())
@@ -543,13 +474,8 @@ impl Tier for DirTier {
             }
             Err(e) => {
                 draft.uncharge(more);
-                let free = sys::space(draft.file.as_fd())
-                    .ok()
-                    .map(|space| space.free_bytes);
-                Err(Fault {
-                    free,
-                    ..Fault::os(e, "reserving room for a writer")
-                })
+                let free = sys::space(draft.file.as_fd()).ok().map(|space| space.free_bytes);
+                Err(Fault { free, ..Fault::os(e, "reserving room for a writer") })
             }
         }
     }
@@ -575,14 +501,8 @@ impl Tier for DirTier {
         let (from, key) = (draft.path(), draft.key);
         let (from, to) = (from.as_c_str(), key.as_c_str());
         match how {
-            Publish {
-                over: false,
-                persist: false,
-            } => sys::link(room, from, objects, to),
-            Publish {
-                over: true,
-                persist: false,
-            } => {
+            Publish { over: false, persist: false } => sys::link(room, from, objects, to),
+            Publish { over: true, persist: false } => {
                 let spare = draft.room.spare();
                 let moved = sys::link(room, from, room, spare.as_c_str())
                     .and_then(|()| sys::rename(room, spare.as_c_str(), objects, to));
@@ -591,30 +511,20 @@ impl Tier for DirTier {
                 }
                 moved
             }
-            Publish {
-                over: false,
-                persist: true,
-            } => match sys::rename_new(room, from, objects, to) {
+            Publish { over: false, persist: true } => match sys::rename_new(room, from, objects, to) {
                 // Under the key's lock a look is as good.
-                Err(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => {
-                    match sys::stat(Some(objects), to) {
-                        Err(libc::ENOENT) => sys::rename(room, from, objects, to),
-                        Ok(_) => Err(libc::EEXIST),
-                        Err(e) => Err(e),
-                    }
-                }
+                Err(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => match sys::stat(Some(objects), to) {
+                    Err(libc::ENOENT) => sys::rename(room, from, objects, to),
+                    Ok(_) => Err(libc::EEXIST),
+                    Err(e) => Err(e),
+                },
                 answer => answer,
             },
-            Publish {
-                over: true,
-                persist: true,
-            } => sys::rename(room, from, objects, to),
+            Publish { over: true, persist: true } => sys::rename(room, from, objects, to),
         }
         .map_err(publishing)?;
         draft.published = true;
-        draft
-            .budget
-            .published(draft.charged, draft.len, how.persist);
+        draft.budget.published(draft.charged, draft.len, how.persist);
         Ok(())
     }
 

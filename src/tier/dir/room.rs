@@ -64,14 +64,7 @@ impl Room {
                         let _ = sys::remove_dir(owners, id.as_c_str()); // else the next reap does it
                     })?;
                     let (subs, links) = (AtomicU32::new(0), AtomicU64::new(0));
-                    let room = Room {
-                        dir,
-                        id,
-                        ground: ground.clone(),
-                        subs,
-                        links,
-                        fix_mode,
-                    };
+                    let room = Room { dir, id, ground: ground.clone(), subs, links, fix_mode };
                     return Shared::try_new(room).map_err(|_| Fault::memory("making a room"));
                 }
                 Ok(None) => {}
@@ -81,10 +74,7 @@ impl Room {
                 }
             }
         }
-        Err(Fault::os(
-            libc::EBUSY,
-            "making a room: reapers took each one",
-        ))
+        Err(Fault::os(libc::EBUSY, "making a room: reapers took each one"))
     }
 
     /// Opens and locks a room just made; `None` where a reaper took it for a dead owner's.
@@ -116,19 +106,12 @@ impl Room {
 
     /// The room, to be emptied.
     pub fn as_ref(&self) -> Result<RoomRef<'_>, Fault> {
-        Ok(RoomRef {
-            dir: self.dir()?,
-            id: self.id.as_c_str(),
-            ground: &self.ground,
-        })
+        Ok(RoomRef { dir: self.dir()?, id: self.id.as_c_str(), ground: &self.ground })
     }
 
     /// Whether the room was removed under us.
     pub fn is_gone(&self) -> bool {
-        self.dir
-            .borrow()
-            .and_then(sys::stat_fd)
-            .is_ok_and(|meta| meta.links == 0)
+        self.dir.borrow().and_then(sys::stat_fd).is_ok_and(|meta| meta.links == 0)
     }
 
     /// A new file for a draft of `key`, under the key's own name, in the first sub-room where that is free.
@@ -153,10 +136,7 @@ impl Room {
                 }
             }
         }
-        Err(Fault::os(
-            libc::EMLINK,
-            "making a draft: too many of one key",
-        ))
+        Err(Fault::os(libc::EMLINK, "making a draft: too many of one key"))
     }
 
     /// Where our link to the blob `ident` of `key` lies, if it is ours.
@@ -176,11 +156,7 @@ impl Room {
     /// A name for a link that is about to be moved over a published one.
     pub fn spare(&self) -> Path {
         let mut name = Path::new();
-        let _ = write!(
-            name,
-            "\\{}.link",
-            self.links.fetch_add(1, Ordering::Relaxed)
-        ); // fits
+        let _ = write!(name, "\\{}.link", self.links.fetch_add(1, Ordering::Relaxed)); // fits
         name
     }
 }
@@ -219,10 +195,7 @@ pub enum Entry {
 impl RoomRef<'_> {
     /// Removes all that lies here, then the room. `each` hears of every file before it goes, and what it cannot
     /// clear stays, without stopping the rest; the first such failure is the answer.
-    pub fn empty(
-        &self,
-        mut each: impl FnMut(&Key, &Meta) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
+    pub fn empty(&self, mut each: impl FnMut(&Key, &Meta) -> Result<(), Fault>) -> Result<(), Fault> {
         let removing = |answer: Os<()>| match answer {
             Ok(()) | Err(libc::ENOENT) => Ok(()),
             Err(e) => Err(Fault::os(e, "removing a room")),
@@ -232,8 +205,9 @@ impl RoomRef<'_> {
             let mut first = None;
             each_entry(self.dir, |entry| {
                 let gone = match entry {
-                    Entry::File { key, path, meta } => each(&key, &meta)
-                        .and_then(|()| removing(sys::unlink(self.dir, path.as_c_str()))),
+                    Entry::File { key, path, meta } => {
+                        each(&key, &meta).and_then(|()| removing(sys::unlink(self.dir, path.as_c_str())))
+                    }
                     Entry::Spare(path) => removing(sys::unlink(self.dir, path.as_c_str())),
                     Entry::SubRoom(path) => match sys::remove_dir(self.dir, path.as_c_str()) {
                         Err(libc::ENOTEMPTY) => Ok(()),
@@ -258,10 +232,7 @@ impl RoomRef<'_> {
 }
 
 /// Calls `each` for all that lies in a room, files before the sub-rooms that hold them.
-pub fn each_entry(
-    room: BorrowedFd,
-    mut each: impl FnMut(Entry) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+pub fn each_entry(room: BorrowedFd, mut each: impl FnMut(Entry) -> Result<(), Fault>) -> Result<(), Fault> {
     let reading = |e| Fault::os(e, "reading a room");
     let mut names = match Names::open(room, c".") {
         Err(libc::ENOENT) => return Ok(()), // removed
@@ -273,11 +244,7 @@ pub fn each_entry(
             continue;
         }; // gone meanwhile
         if let Ok(key) = Key::new(name.to_bytes()) {
-            each(Entry::File {
-                key,
-                path: top,
-                meta,
-            })?;
+            each(Entry::File { key, path: top, meta })?;
         } else if !meta.is_dir() {
             each(Entry::Spare(top))?;
         } else {
@@ -301,26 +268,33 @@ pub fn each_entry(
     Ok(())
 }
 
-/// Removes another owner's link to the blob `ident` of `key`, looking once at each owner.
-pub fn release_foreign(owners: BorrowedFd, key: &Key, ident: Ident) -> Os<()> {
+/// The owner of a blob, and where its link lies below the directory of rooms.
+pub struct Owner {
+    pub id: Text<300>,
+    pub link: Path,
+}
+
+/// Who owns the blob `ident` of `key`: looks once at each owner.
+pub fn owner_of(owners: BorrowedFd, key: &Key, ident: Ident) -> Os<Option<Owner>> {
     let mut names = Names::open(owners, c".")?;
-    while let Some(id) = names.next()? {
+    while let Some(name) = names.next()? {
         for sub in 0.. {
-            let mut link = path(&[id.to_bytes(), b"/"]);
+            let mut link = path(&[name.to_bytes(), b"/"]);
             link.push(file(sub, key.as_bytes()).as_bytes());
-            match sys::stat(Some(owners), link.as_c_str()) {
-                Ok(meta) if meta.ident == ident => return sys::unlink(owners, link.as_c_str()),
-                _ => {}
+            if sys::stat(Some(owners), link.as_c_str()).is_ok_and(|meta| meta.ident == ident) {
+                let mut id = Text::new();
+                id.push(name.to_bytes());
+                return Ok(Some(Owner { id, link }));
             }
             // Sub-rooms are made in order and stay until the room ends.
-            let mut next = path(&[id.to_bytes(), b"/"]);
+            let mut next = path(&[name.to_bytes(), b"/"]);
             next.push(sub_room(sub + 1).as_bytes());
             if sys::stat(Some(owners), next.as_c_str()).is_err() {
                 break;
             }
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Takes the room `id` if its owner is dead. The lock is held by what is answered.
