@@ -72,8 +72,9 @@
  * used by one thread at a time, not always the same one. We start no threads, and install no
  * signal handlers and no atexit.
  *
- * Guests' manners. errno is as it was before the call. pthread_cancel is put off until the call
- * is over. No descriptor is held per blob. No SIGBUS, SIGPIPE, SIGXFSZ or abort comes from us.
+ * Guests' manners. errno is as it was before the call. pthread_cancel, of the deferred kind that
+ * is its default, is put off until the call is over. No descriptor is held per blob. No SIGBUS,
+ * SIGPIPE, SIGXFSZ or abort comes from us.
  *
  * Fork. A child may go on with the handles it inherited: they read what lies on directories. What
  * would change the store, and keys of the memory tier, are VFS_ERR_FORKED. vfs_close in the child
@@ -263,9 +264,9 @@ typedef struct vfs_options_t {
   /**
    * Hears when a tier begins to refuse or recovers, at most once in 10 s for a tier and
    * direction. It is called on the thread whose call is under way, maybe on several at once,
-   * with no lock of ours held: it may call this library, but must not throw, longjmp or close
-   * this store. `message` has no newline and is valid during the call. Not called after
-   * vfs_close returns. Default: nobody.
+   * with no lock of ours held: it may call this library, but must not throw, longjmp, close
+   * this store, or use the writer or listing whose call is under way. `message` has no newline
+   * and is valid during the call. Not called after vfs_close returns. Default: nobody.
    */
   void (*log)(void *user, int32_t level, const char *message);
   /** Passed to log. */
@@ -731,14 +732,12 @@ void vfs_abort(vfs_writer_t *writer);
  * Returns:
  * - VFS_OK: `*out` is the listing.
  * - VFS_ERR_INVALID: `store` or `out` is NULL.
- * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: a tier could not be
- *   listed.
+ * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED: no tier could be listed.
  * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
- * - VFS_ERR_FORKED: the handle is the parent's.
  * - VFS_ERR_SHUTDOWN: the store was shut down.
  * - VFS_ERR_PANIC: a bug, caught.
  *
- * Threads: any. Fork: VFS_ERR_FORKED in the child.
+ * Threads: any. Fork: in the child it lists what lies on directories.
  * Since: 0.1.0
  */
 vfs_status_t vfs_list_open(vfs_t *store, vfs_list_t **out);
@@ -751,19 +750,22 @@ vfs_status_t vfs_list_open(vfs_t *store, vfs_list_t **out);
  *
  * Returns:
  * - VFS_OK: here is one.
- * - VFS_ERR_NOT_FOUND: there are no more.
+ * - VFS_ERR_NOT_FOUND: there are no more, and every tier was listed.
  * - VFS_ERR_INVALID: `list`, `key` or `stat` is NULL, or struct_size of `stat` is not one.
- * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE, VFS_ERR_LIMIT,
- *   VFS_ERR_NO_MEMORY: a tier could not be listed to its end. The next call goes on with the
- *   others.
- * - VFS_ERR_FORKED: the handle is the parent's.
+ * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED: there are no more, but a tier could not be
+ *   listed to its end. Told once, in place of VFS_ERR_NOT_FOUND.
+ * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory; the next call goes on.
+ * - VFS_ERR_FORKED: the parent began this listing.
  * - VFS_ERR_SHUTDOWN: the store was shut down or closed.
  * - VFS_ERR_PANIC: a bug, caught; the listing is of no more use but to be given back.
  *
- * Threads: one at a time for a listing. Fork: VFS_ERR_FORKED in the child.
+ * Threads: one at a time for a listing. Fork: VFS_ERR_FORKED in the child, for a listing begun in the
+ * parent.
  * Since: 0.1.0
  */
-vfs_status_t vfs_list_next(vfs_list_t *list, const char **key, vfs_stat_t *stat);
+vfs_status_t vfs_list_next(vfs_list_t *list,
+                           const char **key,
+                           vfs_stat_t *stat);
 
 /**
  * Gives back a listing, at its end or before; NULL does nothing. The store may be closed already.

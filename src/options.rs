@@ -79,8 +79,8 @@ impl Options<'_> {
 
     pub(crate) fn tiers(&self) -> Result<Vec<TierSpec>> {
         match self.tiers {
-            Some(list) if !list.is_empty() => parse_tiers(list),
-            _ => {
+            Some(list) => parse_tiers(list),
+            None => {
                 let mut copy = [0; 4096];
                 match sys::environment(TIERS_VARIABLE, &mut copy) {
                     Ok(Some(list)) if !list.is_empty() => parse_tiers(list),

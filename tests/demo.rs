@@ -2,8 +2,13 @@
 mod common;
 
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// Both demos build the same programs.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn demo(plain: bool) -> String {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     // In a place of its own, to see that nothing stays behind.
     let place = tempfile::tempdir().unwrap();
     let mut make = Command::new("make");

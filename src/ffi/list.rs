@@ -15,14 +15,12 @@ use std::ffi::c_char;
 /// Returns:
 /// - VFS_OK: `*out` is the listing.
 /// - VFS_ERR_INVALID: `store` or `out` is NULL.
-/// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: a tier could not be
-///   listed.
+/// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED: no tier could be listed.
 /// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
-/// - VFS_ERR_FORKED: the handle is the parent's.
 /// - VFS_ERR_SHUTDOWN: the store was shut down.
 /// - VFS_ERR_PANIC: a bug, caught.
 ///
-/// Threads: any. Fork: VFS_ERR_FORKED in the child.
+/// Threads: any. Fork: in the child it lists what lies on directories.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vfs_list_open(store: *mut vfs_t, out: *mut *mut vfs_list_t) -> vfs_status_t {
@@ -46,16 +44,17 @@ pub unsafe extern "C" fn vfs_list_open(store: *mut vfs_t, out: *mut *mut vfs_lis
 ///
 /// Returns:
 /// - VFS_OK: here is one.
-/// - VFS_ERR_NOT_FOUND: there are no more.
+/// - VFS_ERR_NOT_FOUND: there are no more, and every tier was listed.
 /// - VFS_ERR_INVALID: `list`, `key` or `stat` is NULL, or struct_size of `stat` is not one.
-/// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE, VFS_ERR_LIMIT,
-///   VFS_ERR_NO_MEMORY: a tier could not be listed to its end. The next call goes on with the
-///   others.
-/// - VFS_ERR_FORKED: the handle is the parent's.
+/// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED: there are no more, but a tier could not be
+///   listed to its end. Told once, in place of VFS_ERR_NOT_FOUND.
+/// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory; the next call goes on.
+/// - VFS_ERR_FORKED: the parent began this listing.
 /// - VFS_ERR_SHUTDOWN: the store was shut down or closed.
 /// - VFS_ERR_PANIC: a bug, caught; the listing is of no more use but to be given back.
 ///
-/// Threads: one at a time for a listing. Fork: VFS_ERR_FORKED in the child.
+/// Threads: one at a time for a listing. Fork: VFS_ERR_FORKED in the child, for a listing begun in the
+/// parent.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vfs_list_next(

@@ -205,6 +205,29 @@ fn structs_of_a_later_version_are_met_halfway() {
 }
 
 #[test]
+fn structs_of_an_earlier_version_are_not_overrun() {
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Grown {
+        struct_size: u32,
+        old: u32,
+        new: u64,
+    }
+    // SAFETY: begins with a `u32`, and is valid when zero.
+    unsafe impl args::Growing for Grown {
+        const FIRST: usize = 8;
+    }
+    let mut caller = Grown { struct_size: 8, old: 1, new: 2 };
+    // SAFETY: writable for more than `struct_size` bytes.
+    unsafe {
+        assert_eq!(args::input(&caller).ok().unwrap(), Grown { struct_size: 8, old: 1, new: 0 });
+        let out = args::Out::new(&mut caller, "").ok().unwrap();
+        out.fill(Grown { struct_size: 16, old: 3, new: 4 });
+    }
+    assert_eq!(caller, Grown { struct_size: 8, old: 3, new: 2 });
+}
+
+#[test]
 fn outputs_are_written_on_success_only() {
     let at = Opened::new();
     let missing = c"missing".as_ptr();
@@ -263,7 +286,7 @@ fn removing_many_tries_them_all_and_tells_the_first_failure() {
     unsafe {
         fails(vfs_remove_owned(at.store, keys.as_ptr(), keys.len()), VFS_ERR_KEY, "\"x/y\"");
         assert_eq!([at.has(c"a"), at.has(c"b"), at.has(c"c")], [0, 0, 1]);
-        fails(vfs_remove_owned(at.store, keys[3..].as_ptr(), 2), VFS_ERR_INVALID, "vfs_remove_owned: the key is NULL");
+        fails(vfs_remove_owned(at.store, keys[2..].as_ptr(), 3), VFS_ERR_INVALID, "vfs_remove_owned: the key is NULL");
         assert_eq!(vfs_remove_owned(at.store, null(), 0), 0);
         assert_eq!(vfs_remove_owned(at.store, [c"c".as_ptr()].as_ptr(), 1), 0);
     }

@@ -151,9 +151,9 @@ pub struct vfs_options_t {
     pub tiers: *const c_char,
     /// Hears when a tier begins to refuse or recovers, at most once in 10 s for a tier and
     /// direction. It is called on the thread whose call is under way, maybe on several at once,
-    /// with no lock of ours held: it may call this library, but must not throw, longjmp or close
-    /// this store. `message` has no newline and is valid during the call. Not called after
-    /// vfs_close returns. Default: nobody.
+    /// with no lock of ours held: it may call this library, but must not throw, longjmp, close
+    /// this store, or use the writer or listing whose call is under way. `message` has no newline
+    /// and is valid during the call. Not called after vfs_close returns. Default: nobody.
     pub log: Option<unsafe extern "C" fn(user: *mut c_void, level: i32, message: *const c_char)>,
     /// Passed to log.
     pub log_user: *mut c_void,

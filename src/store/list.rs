@@ -1,20 +1,23 @@
 //! Listing the keys of a store, one tier after the other, without a lock.
 use super::{Inner, Stat};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Fault, Result};
 use crate::key::Key;
-use crate::sys::{Names, Shared};
+use crate::sys::{Kin, Names, Shared};
 use crate::tier::any::AnyTier;
 use crate::tier::{Found, Tier};
 use std::ffi::CStr;
 
 /// A listing under way. A key that is stored, removed or replaced meanwhile may come, or not, or twice; every other
-/// key comes once.
+/// key comes once. A tier that cannot be listed does not hide the others: its failure comes in place of the end.
 pub struct List {
     inner: Shared<Inner>,
+    /// The process that began it: a child would move its parent's place in it.
+    kin: Kin,
     /// How many layers, in the order of looking up, were begun.
     begun: usize,
     names: Source,
     key: Option<Key>,
+    fault: Option<(usize, Fault)>,
 }
 
 enum Source {
@@ -25,77 +28,88 @@ enum Source {
 
 impl List {
     pub(super) fn new(inner: Shared<Inner>) -> Result<List> {
-        let mut list = List { inner, begun: 0, names: Source::None, key: None };
-        list.begin_next()?;
-        Ok(list)
+        let kin = Kin::here().map_err(|e| Fault::last(Code::NoMemory, e, "listing the store"))?;
+        let mut list = List { inner, kin, begun: 0, names: Source::None, key: None, fault: None };
+        while list.begin_next()? && matches!(list.names, Source::None) {}
+        match list.fault {
+            Some((index, fault)) if matches!(list.names, Source::None) => Err(list.inner.stack.error(index, fault)),
+            _ => Ok(list),
+        }
     }
 
     /// Goes on to the next tier; false at the end.
     fn begin_next(&mut self) -> Result<bool> {
         let stack = &self.inner.stack;
-        let Some(index) = stack.order().nth(self.begun) else {
-            self.names = Source::None;
-            return Ok(false);
-        };
+        self.names = Source::None;
+        let Some(index) = stack.order().nth(self.begun) else { return Ok(false) };
         self.begun += 1;
-        self.names = match &stack.layers[index].tier {
+        match &stack.layers[index].tier {
+            AnyTier::Memory(_) if stack.kin.in_child() => {} // a thread that is not in this process may hold it
             AnyTier::Memory(tier) => {
                 let keys = tier.keys().map_err(|_| Error::new(Code::NoMemory, "listing the store"))?;
-                Source::Memory(index, keys.into_iter())
+                self.names = Source::Memory(index, keys.into_iter());
             }
-            AnyTier::Dir(tier) => match tier.names().map_err(|fault| stack.error(index, fault))? {
-                Some(names) => Source::Dir(index, names),
-                None => Source::None,
+            AnyTier::Dir(tier) => match tier.names() {
+                Ok(Some(names)) => self.names = Source::Dir(index, names),
+                Ok(None) => {}
+                Err(fault) if fault.is_final() => return Err(stack.error(index, fault)),
+                Err(fault) => self.fault = self.fault.or(Some((index, fault))),
             },
-        };
+        }
         Ok(true)
+    }
+
+    /// The next name that is a key, with its tier; `None` at the end.
+    fn next_key(&mut self) -> Result<Option<(usize, Key)>> {
+        loop {
+            match &mut self.names {
+                Source::Memory(index, keys) => {
+                    if let Some((key, _)) = keys.next() {
+                        return Ok(Some((*index, key)));
+                    }
+                }
+                Source::Dir(index, names) => match names.next() {
+                    // A name that is no key is not ours to show.
+                    Ok(Some(name)) => match Key::new(name.to_bytes()) {
+                        Ok(key) => return Ok(Some((*index, key))),
+                        Err(_) => continue,
+                    },
+                    Ok(None) => {}
+                    Err(e) => self.fault = self.fault.or(Some((*index, Fault::os(e, "listing the store")))),
+                },
+                Source::None => {}
+            }
+            if !self.begin_next()? {
+                return Ok(None);
+            }
+        }
     }
 
     /// The next key; `None` at the end.
     #[allow(clippy::should_implement_trait)] // it lends the key, and can fail
     pub fn next(&mut self) -> Result<Option<(&CStr, Stat)>> {
         self.inner.check_open()?;
-        if self.inner.stack.kin.in_child() {
-            return Err(Error::new(Code::Forked, "listing a store")); // the parent's place in it would move
+        if self.kin.in_child() {
+            return Err(Error::new(Code::Forked, "going on with a listing that the parent began"));
         }
-        let found = loop {
-            let (index, key) = match &mut self.names {
-                Source::Memory(index, keys) => (*index, keys.next().map(|(key, _)| key)),
-                Source::Dir(index, names) => {
-                    let stack = &self.inner.stack;
-                    let name = names
-                        .next()
-                        .map_err(|e| stack.error(*index, crate::error::Fault::os(e, "listing the store")))?;
-                    match name {
-                        // A name that is no key is not ours to show.
-                        Some(name) => match Key::new(name.to_bytes()) {
-                            Ok(key) => (*index, Some(key)),
-                            Err(_) => continue,
-                        },
-                        None => (*index, None),
-                    }
-                }
-                Source::None => (usize::MAX, None),
-            };
-            let Some(key) = key else {
-                match self.begin_next()? {
-                    true => continue,
-                    false => return Ok(None),
-                }
-            };
-            let layers = &self.inner.stack.layers;
-            let look = |index: usize| layers[index].tier.look(&key).ok().flatten();
+        while let Some((index, key)) = self.next_key()? {
+            let stack = &self.inner.stack;
+            let look = |index: usize| stack.layers[index].tier.look(&key).ok().flatten();
             // A tier before this one hides it, and has shown it.
-            if self.inner.stack.order().take_while(|&other| other != index).any(|other| look(other).is_some()) {
+            let mut before = stack.order().take_while(|&other| other != index);
+            let skip = |&other: &usize| !(Some(other) == stack.memory && stack.kin.in_child());
+            if before.by_ref().filter(skip).any(|other| look(other).is_some()) {
                 continue;
             }
             if let Some(found) = look(index) {
-                break (index, key, found);
+                let stat = self.inner.stat(index, &key, &found, true)?;
+                return Ok(Some((self.key.insert(key).as_c_str(), stat)));
             }
-        };
-        let (index, key, found) = found;
-        let stat = self.inner.stat(index, &key, &found, true)?;
-        Ok(Some((self.key.insert(key).as_c_str(), stat)))
+        }
+        match self.fault.take() {
+            Some((index, fault)) => Err(self.inner.stack.error(index, fault)),
+            None => Ok(None),
+        }
     }
 
     /// After a panic nothing is changed through this handle any more.

@@ -17,7 +17,7 @@ pub type Fill<'a> = dyn FnMut(&AnyTier, &mut Draft, Option<&Draft>) -> std::resu
 
 pub struct Placement<'a> {
     inner: &'a Inner,
-    key: Key,
+    key: &'a Key,
     how: Publish,
     wanted: u64,
     /// The key is in this process's memory, and its new value goes nowhere else.
@@ -26,7 +26,7 @@ pub struct Placement<'a> {
 }
 
 impl<'a> Placement<'a> {
-    pub fn new(inner: &'a Inner, key: &Key, flags: Flags, wanted: u64) -> Result<Placement<'a>> {
+    pub fn new(inner: &'a Inner, key: &'a Key, flags: Flags, wanted: u64) -> Result<Placement<'a>> {
         let stack = &inner.stack;
         let has = |index: usize| stack.layers[index].tier.look(key).is_ok_and(|found| found.is_some());
         let in_memory_alone = flags.replace && stack.memory.is_some_and(has);
@@ -34,7 +34,7 @@ impl<'a> Placement<'a> {
             return Err(Error::new(Code::Exists, "storing a key"));
         }
         let how = Publish { over: flags.replace, persist: flags.persist };
-        Ok(Placement { inner, key: *key, how, wanted, in_memory_alone, refusals: Vec::new() })
+        Ok(Placement { inner, key, how, wanted, in_memory_alone, refusals: Vec::new() })
     }
 
     /// Notes that a tier refused; fails where the next one would too.
@@ -57,7 +57,7 @@ impl<'a> Placement<'a> {
                 continue;
             }
             let tier = &stack.layers[index].tier;
-            let filled = tier.draft(&self.key).and_then(|mut draft| {
+            let filled = tier.draft(self.key).and_then(|mut draft| {
                 fill(tier, &mut draft, old)?;
                 Ok(draft)
             });
@@ -72,7 +72,7 @@ impl<'a> Placement<'a> {
     /// All tiers refused.
     fn exhausted(&self) -> Error {
         let inner = self.inner;
-        if !self.how.over && inner.look(&self.key).is_ok() {
+        if !self.how.over && inner.look(self.key).is_ok() {
             return Error::new(Code::Exists, "storing a key");
         }
         let error = inner.refusal(&self.refusals).wanting(self.wanted);
@@ -88,9 +88,9 @@ impl<'a> Placement<'a> {
             let published = match draft.finish() {
                 Err(fault) => Published::Refused(fault),
                 Ok(()) => {
-                    let lock = inner.stack.lock(&self.key, PATIENCE)?;
+                    let lock = inner.stack.lock(self.key, PATIENCE)?;
                     inner.check_change()?; // under the lock, so that a shutdown that waits for it sees all
-                    inner.stack.publish(&lock, index, &mut draft, &self.key, self.how)?
+                    inner.stack.publish(&lock, index, &mut draft, self.key, self.how)?
                 }
             };
             let from = match published {
@@ -102,6 +102,7 @@ impl<'a> Placement<'a> {
                 Published::Refused(fault) if fault.is_lost_ground() && lost < GROUND_TRIES => {
                     lost += 1;
                     inner.check_change()?; // a shutdown takes the ground away too
+                    inner.stack.refresh(index)?;
                     index
                 }
                 Published::Refused(fault) => {

@@ -164,6 +164,14 @@ impl Stack {
         }
     }
 
+    /// Compares a tier's ground with its path, and replaces it where it is stale.
+    pub fn refresh(&self, index: usize) -> Result<()> {
+        match &self.layers[index].tier {
+            AnyTier::Dir(tier) => tier.refresh().map(drop).map_err(|fault| self.error(index, fault)),
+            AnyTier::Memory(_) => Ok(()),
+        }
+    }
+
     fn memory_may_have(&self) -> bool {
         self.layers.iter().any(|layer| matches!(&layer.tier, AnyTier::Memory(tier) if !tier.is_empty()))
     }
@@ -225,14 +233,13 @@ impl Stack {
     /// One try at all tiers; false where another holds the key.
     fn try_grips(&self, number: u64, mode: KeyLockMode, count: usize, grips: &mut Vec<Grip>) -> Result<bool> {
         for (index, layer) in self.layers.iter().enumerate().take(count) {
-            let grip = match self.twin(index, mode) {
-                true => Err(Fault::os(libc::EEXIST, TWIN)),
-                false => match layer.tier.hold(number, mode) {
-                    Ok(None) => return Ok(false),
-                    Ok(Some(hold)) => Ok(hold),
-                    Err(fault) if fault.is_final() => return Err(self.error(index, fault)),
-                    Err(fault) => Err(fault),
-                },
+            let grip = match layer.tier.hold(number, mode) {
+                // It may be our own hold in an earlier tier that is in the way.
+                Ok(None) if self.twin(index, mode) => Err(Fault::os(libc::EEXIST, TWIN)),
+                Ok(None) => return Ok(false),
+                Ok(Some(hold)) => Ok(hold),
+                Err(fault) if fault.is_final() => return Err(self.error(index, fault)),
+                Err(fault) => Err(fault),
             };
             layer.health.tried(grip.as_ref().err());
             grips.push(grip); // reserved by the caller
@@ -253,20 +260,22 @@ impl Stack {
         self.layers[..index].iter().any(|layer| ground(&layer.tier).is_some_and(same))
     }
 
-    /// What lies under a key in each tier that is held, but one; one that cannot be looked into is skipped.
+    /// What lies under a key in each tier but one. One that cannot be locked, such as a read-only one, is looked into all
+    /// the same: a blob there is an answer. One that cannot be looked into is skipped.
     fn look_all(&self, lock: &KeyLock, key: &Key, but: Option<usize>) -> Result<Vec<Option<Found>>> {
         let mut all = Vec::new();
         all.try_reserve_exact(self.layers.len()).map_err(|_| Error::new(Code::NoMemory, "looking for a key"))?;
         for (index, layer) in self.layers.iter().enumerate() {
             let found = match lock.hold(index) {
-                Ok(_) if Some(index) == but => None,
-                Ok(_) => match layer.tier.look(key) {
-                    Err(fault) if fault.is_final() => return Err(self.error(index, fault)),
-                    answer => answer.unwrap_or(None),
-                },
-                Err(_) => None,
+                _ if Some(index) == but => Ok(None),
+                Ok(hold) => layer.tier.look_held(hold, key),
+                Err(fault) if fault.what == TWIN => Ok(None),
+                Err(_) => layer.tier.look(key),
             };
-            all.push(found);
+            all.push(match found {
+                Err(fault) if fault.is_final() => return Err(self.error(index, fault)),
+                answer => answer.unwrap_or(None),
+            });
         }
         Ok(all)
     }
@@ -317,12 +326,9 @@ impl Stack {
 
     /// Removes the blob that `look_all` found in one tier, if it found one.
     fn clear(&self, lock: &KeyLock, key: &Key, all: &[Option<Found>], index: usize) -> Result<()> {
-        match (&all[index], lock.hold(index)) {
-            (Some(found), Ok(hold)) => {
-                self.layers[index].tier.remove(hold, key, found).map_err(|fault| self.error(index, fault))
-            }
-            _ => Ok(()),
-        }
+        let Some(found) = &all[index] else { return Ok(()) };
+        let removed = lock.hold(index).and_then(|hold| self.layers[index].tier.remove(hold, key, found));
+        removed.map_err(|fault| self.error(index, fault))
     }
 
     /// Removes what lies in the tiers below the blob that is seen, lowest first, except in one. A key that memory has

@@ -1,5 +1,6 @@
 //! Memory that may be refused: the standard library's boxes and counters abort the host instead.
 use std::alloc::{Layout, alloc, dealloc};
+use std::ffi::CStr;
 use std::fmt::{self, Write};
 use std::mem::MaybeUninit;
 use std::ops::Deref;
@@ -71,29 +72,37 @@ pub fn try_text(text: fmt::Arguments) -> Option<Box<str>> {
 /// the border of a character.
 pub struct Text<const N: usize> {
     len: usize,
-    bytes: [u8; N],
+    /// `len` bytes and a NUL have a value; setting all of them would cost more than most uses.
+    bytes: [MaybeUninit<u8>; N],
 }
 
 impl<const N: usize> Text<N> {
     pub const fn new() -> Self {
-        Text { len: 0, bytes: [0; N] }
+        let mut bytes = [MaybeUninit::uninit(); N];
+        bytes[0] = MaybeUninit::new(0);
+        Text { len: 0, bytes }
     }
 
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        // SAFETY: `push` wrote that many.
+        unsafe { std::slice::from_raw_parts(self.bytes.as_ptr().cast(), self.len) }
     }
 
-    pub fn as_c_str(&self) -> &std::ffi::CStr {
-        std::ffi::CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+    /// Up to the first NUL, if a NUL was pushed.
+    pub fn as_c_str(&self) -> &CStr {
+        // SAFETY: `push` wrote a NUL behind the bytes.
+        unsafe { CStr::from_ptr(self.bytes.as_ptr().cast()) }
     }
 
     /// Bytes that need not be text, such as a file's name; false if they did not fit.
     pub fn push(&mut self, more: &[u8]) -> bool {
         let fits = more.len() < N - self.len;
         if fits {
-            self.bytes[self.len..self.len + more.len()].copy_from_slice(more);
+            let space = &mut self.bytes[self.len..=self.len + more.len()];
+            for (to, &byte) in space.iter_mut().zip(more.iter().chain(&[0])) {
+                to.write(byte);
+            }
             self.len += more.len();
-            self.bytes[self.len] = 0;
         }
         fits
     }

@@ -1,7 +1,9 @@
 //! Files and directories, by descriptor and relative name.
 use super::Os;
+use super::alloc::Text;
 use super::call::{once, retry};
 use std::ffi::CStr;
+use std::fmt::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -72,6 +74,8 @@ pub enum Open {
     Dir,
     /// A directory of ours: no symbolic link.
     OwnDir,
+    /// The place of a directory of ours, whatever its mode.
+    Place,
     /// A blob, to read. Does not hang on a fifo.
     Read,
     /// A new file, to write and read back.
@@ -87,6 +91,7 @@ impl Open {
         let flags = match self {
             Open::Dir => libc::O_RDONLY | libc::O_DIRECTORY,
             Open::OwnDir => libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW,
+            Open::Place => libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW,
             Open::Read => libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK,
             Open::New => libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW,
             Open::Lock => libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW | libc::O_NONBLOCK,
@@ -103,7 +108,14 @@ fn at(dir: Option<BorrowedFd>) -> i32 {
 /// Opens `path`, relative to `dir` or (`None`) absolute.
 pub fn open(dir: Option<BorrowedFd>, path: &CStr, how: Open) -> Os<OwnedFd> {
     // SAFETY: a valid C string; the descriptor is ours from here on.
-    retry("openat", || unsafe { libc::openat(at(dir), path.as_ptr(), how.flags(), 0o600) })
+    let fd = retry("openat", || unsafe { libc::openat(at(dir), path.as_ptr(), how.flags(), 0o600) })
+        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })?;
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
+    }
+    // A host that closed its standard streams would print into our file.
+    // SAFETY: no memory is passed; the descriptor is ours from here on.
+    retry("fcntl", || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })
         .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -171,6 +183,14 @@ pub fn stat_fd(fd: BorrowedFd) -> Os<Meta> {
         retry("fstat", || libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()))?;
         Ok(Meta::of(stat.assume_init_ref()))
     }
+}
+
+/// Sets the mode of what a descriptor stands for that was opened by its place alone.
+pub fn set_mode_of_place(fd: BorrowedFd, mode: u32) -> Os<()> {
+    let mut path = Text::<40>::new();
+    let _ = write!(path, "/proc/self/fd/{}", fd.as_raw_fd()); // fits
+    // SAFETY: a valid C string.
+    retry("fchmodat", || unsafe { libc::chmod(path.as_c_str().as_ptr(), mode) }).map(drop)
 }
 
 pub fn set_mode(fd: BorrowedFd, mode: u32) -> Os<()> {
@@ -286,10 +306,13 @@ impl Names {
         loop {
             if self.at == self.end {
                 // SAFETY: the pointer and length are those of the buffer.
-                let got = retry("getdents64", || unsafe {
+                let got = match retry("getdents64", || unsafe {
                     let bytes = self.buffer.len() * 8;
                     libc::syscall(libc::SYS_getdents64, self.fd.as_raw_fd(), self.buffer.as_mut_ptr(), bytes)
-                })?;
+                }) {
+                    Err(libc::ENOENT) => 0, // the directory was removed: nothing is in it
+                    answer => answer?,
+                };
                 if got == 0 {
                     return Ok(None);
                 }

@@ -4,7 +4,7 @@ use super::memory::{self, MemoryTier};
 use super::{Blob, Found, Publish, Tier};
 use crate::error::Fault;
 use crate::key::Key;
-use crate::sys::{KeyLockMode, Region};
+use crate::sys::{KeyLockMode, Region, try_box};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
@@ -19,7 +19,8 @@ pub enum Hold {
 }
 
 pub enum Draft {
-    Dir(dir::Draft),
+    /// In a box, since it is handed on.
+    Dir(Box<dir::Draft>),
     Memory(memory::Draft),
 }
 
@@ -80,6 +81,14 @@ impl Tier for AnyTier {
         }
     }
 
+    fn look_held(&self, hold: &Hold, key: &Key) -> Result<Option<Found>, Fault> {
+        match (self, hold) {
+            (AnyTier::Dir(tier), Hold::Dir(hold)) => tier.look_held(hold, key),
+            (AnyTier::Memory(tier), Hold::Memory) => tier.look_held(&(), key),
+            _ => Err(MIXED),
+        }
+    }
+
     fn hold(&self, number: u64, mode: KeyLockMode) -> Result<Option<Hold>, Fault> {
         match self {
             AnyTier::Dir(tier) => Ok(tier.hold(number, mode)?.map(Hold::Dir)),
@@ -89,7 +98,9 @@ impl Tier for AnyTier {
 
     fn draft(&self, key: &Key) -> Result<Draft, Fault> {
         match self {
-            AnyTier::Dir(tier) => tier.draft(key).map(Draft::Dir),
+            AnyTier::Dir(tier) => {
+                Ok(Draft::Dir(try_box(tier.draft(key)?).map_err(|_| Fault::memory("making a draft"))?))
+            }
             AnyTier::Memory(tier) => tier.draft(key).map(Draft::Memory),
         }
     }

@@ -200,6 +200,10 @@ impl Tier for MemoryTier {
         Ok(self.state().blobs.get(key.as_bytes()).map(|bytes| bytes.found()))
     }
 
+    fn look_held(&self, _hold: &(), key: &Key) -> Result<Option<Found>, Fault> {
+        self.look(key)
+    }
+
     fn hold(&self, _number: u64, _mode: KeyLockMode) -> Result<Option<()>, Fault> {
         Ok(Some(()))
     }

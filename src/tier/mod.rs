@@ -101,6 +101,8 @@ pub trait Tier {
     fn find(&self, key: &Key) -> Result<Option<Blob>, Fault>;
     /// Looks at a published blob.
     fn look(&self, key: &Key) -> Result<Option<Found>, Fault>;
+    /// The same, of a key that is held: what a hold excludes is where this looks.
+    fn look_held(&self, hold: &Self::Hold, key: &Key) -> Result<Option<Found>, Fault>;
     /// Holds a key by its number, for all stores on this tier.
     fn hold(&self, number: u64, mode: KeyLockMode) -> Result<Option<Self::Hold>, Fault>;
     /// Begins a draft.

@@ -491,6 +491,7 @@ int main(int argc, char **argv)
         defaults();
         return 0;
     }
+    CHECK_STR(mode, "refused");
     A = dir_of("a");
     B = dir_of("b");
     unsigned fds = descriptors();

@@ -199,13 +199,14 @@ UNUSED PRINTF(1, 2) static void skipped(const char *format, ...)
 /* Formats into one of a ring of buffers: good for an argument, not for keeping. */
 UNUSED PRINTF(1, 2) static char *say(const char *format, ...)
 {
-    static _Thread_local char ring[8][2 * PATH_MAX];
+    static _Thread_local char ring[6][1200];
     static _Thread_local unsigned next;
-    char *text = ring[next++ % 8];
+    char *text = ring[next++ % 6];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof ring[0], format, args);
+    int len = vsnprintf(text, sizeof ring[0], format, args);
     va_end(args);
+    CHECK(len >= 0 && len < (int)sizeof ring[0]);
     return text;
 }
 
@@ -601,13 +602,13 @@ UNUSED static uint64_t print_of(const char *dir)
     return print;
 }
 
-/* Removes a tree below the scratch directory. */
-UNUSED static void remove_tree(const char *dir)
+/* Removes a tree below the scratch directory, or what of it can be removed. */
+UNUSED static int try_remove_tree(const char *dir)
 {
     CHECK(strncmp(dir, scratch, strlen(scratch)) == 0);
     DIR *d = opendir(dir);
     if (!d)
-        return;
+        return 0;
     struct dirent *entry;
     while ((entry = readdir(d))) {
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
@@ -615,10 +616,15 @@ UNUSED static void remove_tree(const char *dir)
         char path[PATH_MAX];
         snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
         if (unlink(path) != 0)
-            remove_tree(path);
+            try_remove_tree(path);
     }
     closedir(d);
-    SYS(rmdir(dir));
+    return rmdir(dir);
+}
+
+UNUSED static void remove_tree(const char *dir)
+{
+    SYS(try_remove_tree(dir));
 }
 
 /* ---- this process ---- */

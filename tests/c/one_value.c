@@ -89,7 +89,7 @@ static void storing(void)
     own_mounts();
     const char *a = tmpfs_of("a", "size=64k"), *b = tmpfs_of("b", "size=1m"), *c = dir_of("c");
     tiers = say("%s,%s,%s", a, b, c);
-    fill_up(b, 700 << 10);
+    fill_up(b, 250 << 10);
     arena = shared_memory(sizeof *arena);
     pthread_barrierattr_t shared;
     pthread_barrierattr_init(&shared);

@@ -79,6 +79,24 @@ static void plant(void *arg)
     }
 }
 
+/* A listing of what can be looked into; it may say that a tier cannot, and goes on. */
+static unsigned listed_here(vfs_t *s)
+{
+    vfs_list_t *list = NULL;
+    unsigned count = 0;
+    int32_t status;
+    CHECK_OK(vfs_list_open(s, &list));
+    do {
+        const char *key = NULL;
+        vfs_stat_t stat = VFS_STAT_INIT;
+        status = STATUS(vfs_list_next(list, &key, &stat));
+        count += status == VFS_OK;
+        CHECK(count < 10);
+    } while (status != VFS_ERR_NOT_FOUND);
+    QUIET(vfs_list_close(list));
+    return count;
+}
+
 static void victim_with_plant(void *arg)
 {
     struct case_of *c = arg;
@@ -89,7 +107,7 @@ static void victim_with_plant(void *arg)
     CHECK_OK(put(s, "k", 5000, 1, 0));
     CHECK_VALUE(s, "k", 5000, 1);
     CHECK_INT(tier_of(s, "k"), 1);
-    CHECK_INT(listed_all(s), 1);
+    CHECK_INT(listed_here(s), 1);
     vfs_tier_stat_t stat = tier_stat(s, 0);
     CHECK(!(stat.flags & VFS_TIER_USABLE));
     CHECK(stat.last_errno != 0);

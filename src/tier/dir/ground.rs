@@ -47,6 +47,11 @@ pub struct Ground {
     pub objects: OwnedFd,
     objects_ident: Ident,
     objects_path: Box<[u8]>,
+    /// Of our directory on the tier, where `base` was found.
+    lock_path: Box<[u8]>,
+    lock_ident: Option<Ident>,
+    /// `NAME/objects/`, below `base`.
+    place: Box<[u8]>,
     pub owners: OwnedFd,
     pub owners_ident: Ident,
     /// A filesystem whose files are memory.
@@ -102,7 +107,10 @@ impl Ground {
         let space = sys::space(objects.as_fd()).map_err(|e| Fault::os(e, "asking the filesystem for its room"))?;
         let objects_path =
             [dir.to_bytes(), b"/", base_name.as_bytes(), b"/", name.as_bytes(), b"/", OBJECTS.to_bytes_with_nul()];
+        let lock_path = [dir.to_bytes(), b"/", base_name.as_bytes(), b"/", LOCK_FILE.to_bytes_with_nul()];
+        let place = [name.as_bytes(), b"/", OBJECTS.to_bytes(), b"/"];
         let no_memory = |_| Fault::memory("opening a tier");
+        let lock_ident = lock.as_ref().map(check_lock).transpose()?;
         Shared::try_new(Ground {
             base,
             base_ident: meta.ident,
@@ -110,6 +118,9 @@ impl Ground {
             objects,
             objects_ident,
             objects_path: sys::try_concat(&objects_path).map_err(no_memory)?,
+            lock_path: sys::try_concat(&lock_path).map_err(no_memory)?,
+            lock_ident,
+            place: sys::try_concat(&place).map_err(no_memory)?,
             owners,
             owners_ident,
             in_memory: space.in_memory,
@@ -118,17 +129,26 @@ impl Ground {
         .map_err(no_memory)
     }
 
-    /// The blob that is published here under a key.
+    /// Where the blob of a key is published: a path below our directory on the tier, so that under the key's lock,
+    /// which lies there, nothing is missed that a removed and remade directory would hide.
+    pub fn place(&self, key: &Key) -> Result<(BorrowedFd<'_>, Path), Fault> {
+        let base = self.base.borrow().map_err(|e| Fault::os(e, "using a tier"))?;
+        Ok((base, path(&[&self.place, key.as_bytes()])))
+    }
+
+    /// The blob that is published here under a key; for whoever holds its lock.
     pub fn look(&self, key: &Key) -> Result<Option<Found>, Fault> {
-        match sys::stat(Some(self.objects.as_fd()), key.as_c_str()) {
+        let (base, path) = self.place(key)?;
+        match sys::stat(Some(base), path.as_c_str()) {
             Ok(meta) => found(&meta).map(Some),
             Err(e) => absent(e, "looking for a blob"),
         }
     }
 
-    /// Removes the name of a blob; it may be gone.
+    /// Removes the name of a blob; it may be gone. For whoever holds its lock.
     pub fn unlink(&self, key: &Key) -> Result<(), Fault> {
-        match sys::unlink(self.objects.as_fd(), key.as_c_str()) {
+        let (base, path) = self.place(key)?;
+        match sys::unlink(base, path.as_c_str()) {
             Ok(()) | Err(libc::ENOENT) => Ok(()),
             Err(e) => Err(Fault::os(e, "removing a blob")),
         }
@@ -136,8 +156,13 @@ impl Ground {
 
     /// Whether the tier's path still leads here.
     pub fn is_current(&self) -> bool {
-        let path = CStr::from_bytes_with_nul(&self.objects_path).unwrap_or(c"");
-        sys::stat(None, path).is_ok_and(|meta| meta.ident == self.objects_ident)
+        sys::stat(None, c_str(&self.objects_path)).is_ok_and(|meta| meta.ident == self.objects_ident)
+    }
+
+    /// Whether the tier's path still leads to this lock file: asked once a lock in it was taken.
+    pub fn is_lock_current(&self) -> bool {
+        let named = sys::stat(None, self.lock_path());
+        named.is_ok_and(|meta| self.lock_ident.is_none_or(|ours| ours == meta.ident))
     }
 
     /// The descriptor of the lock file; EBADF where there is none, as in a forked child.
@@ -146,10 +171,24 @@ impl Ground {
     }
 
     /// The path of the lock file, for a forked child, whose own descriptor of it was closed.
-    pub fn lock_path(&self) -> Path {
-        let store = parent(parent(self.objects_path.strip_suffix(&[0]).unwrap_or_default()));
-        path(&[store, b"/", LOCK_FILE.to_bytes()])
+    pub fn lock_path(&self) -> &CStr {
+        c_str(&self.lock_path)
     }
+}
+
+/// Which file the lock file is; a new one may need its mode given back.
+fn check_lock(lock: &LockFd) -> Result<Ident, Fault> {
+    let opening = |e| Fault::os(e, "opening the lock file");
+    let fd = lock.borrow().map_err(opening)?;
+    let meta = sys::stat_fd(fd).map_err(opening)?;
+    if meta.permissions() != 0o600 {
+        sys::set_mode(fd, 0o600).map_err(opening)?;
+    }
+    Ok(meta.ident)
+}
+
+fn c_str(bytes: &[u8]) -> &CStr {
+    CStr::from_bytes_with_nul(bytes).unwrap_or(c"")
 }
 
 /// What a file says of the blob that it is.
@@ -169,26 +208,25 @@ pub fn absent<T>(errno: i32, what: &'static str) -> Result<Option<T>, Fault> {
     }
 }
 
-fn parent(path: &[u8]) -> &[u8] {
-    &path[..path.iter().rposition(|&b| b == b'/').unwrap_or(0)]
-}
-
 /// Opens a directory of ours, making it where that is wanted.
 fn own_dir(at: BorrowedFd, name: &CStr, mode: Mode) -> Os<OwnedFd> {
     match sys::open(Some(at), name, Open::OwnDir) {
         Err(libc::ENOENT) if mode == Mode::Create => {}
         answer => return answer,
     }
-    match sys::make_dir(at, name) {
-        Ok(()) => {
-            let dir = sys::open(Some(at), name, Open::OwnDir)?;
-            let meta = sys::stat_fd(dir.as_fd())?;
-            if meta.permissions() != 0o700 && meta.uid == sys::effective_uid() {
-                sys::set_mode(dir.as_fd(), 0o700)?; // the process's umask took some of it
-            }
-            Ok(dir)
-        }
-        Err(libc::EEXIST) => sys::open(Some(at), name, Open::OwnDir),
+    match make_own_dir(at, name) {
+        Ok(()) | Err(libc::EEXIST) => sys::open(Some(at), name, Open::OwnDir),
         Err(e) => Err(e),
     }
+}
+
+/// Makes a directory of ours, and gives its mode back where the process's umask takes some of it.
+pub fn make_own_dir(at: BorrowedFd, name: &CStr) -> Os<()> {
+    sys::make_dir(at, name)?;
+    let place = sys::open(Some(at), name, Open::Place)?;
+    let meta = sys::stat_fd(place.as_fd())?;
+    if meta.permissions() != 0o700 && meta.uid == sys::effective_uid() {
+        sys::set_mode_of_place(place.as_fd(), 0o700)?;
+    }
+    Ok(())
 }

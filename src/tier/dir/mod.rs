@@ -354,7 +354,7 @@ impl DirTier {
         let locking = |e| Fault::os(e, "locking a key");
         let own = match ground.lock() {
             Ok(_) => None,
-            Err(_) => Some(sys::open(None, ground.lock_path().as_c_str(), Open::LockToShare).map_err(locking)?),
+            Err(_) => Some(sys::open(None, ground.lock_path(), Open::LockToShare).map_err(locking)?),
         };
         let fd = match &own {
             Some(own) => own.as_fd(),
@@ -396,11 +396,18 @@ impl Tier for DirTier {
     }
 
     fn look(&self, key: &Key) -> Result<Option<Found>, Fault> {
-        match self.ground(false) {
-            Ok(ground) => ground.look(key),
-            Err(fault) if fault.is_nothing_here() => Ok(None),
-            Err(fault) => Err(fault),
+        let ground = match self.ground(false) {
+            Err(fault) if fault.is_nothing_here() => return Ok(None),
+            answer => answer?,
+        };
+        match sys::stat(Some(ground.objects.as_fd()), key.as_c_str()) {
+            Ok(meta) => found(&meta).map(Some),
+            Err(e) => absent(e, "looking for a blob"),
         }
+    }
+
+    fn look_held(&self, hold: &Hold, key: &Key) -> Result<Option<Found>, Fault> {
+        hold.ground.look(key)
     }
 
     fn hold(&self, number: u64, mode: KeyLockMode) -> Result<Option<Hold>, Fault> {
@@ -410,12 +417,8 @@ impl Tier for DirTier {
             let Some(hold) = self.try_hold(ground.clone(), number, mode)? else {
                 return Ok(None);
             };
-            // Only now: while we waited the lock file, or all of it, may have been removed.
-            let linked = match &hold.own {
-                Some(_) => true, // just opened by its path
-                None => ground.lock().and_then(sys::stat_fd).is_ok_and(|meta| meta.links > 0),
-            };
-            if linked && ground.is_current() {
+            // Only now: while we waited the lock file, or all of it, may have been removed or hidden.
+            if ground.is_lock_current() {
                 return Ok(Some(hold));
             }
             drop(hold);
@@ -497,9 +500,10 @@ impl Tier for DirTier {
         if sys::stat_fd(draft.file.as_fd()).map_err(publishing)?.links == 0 {
             return Err(publishing(libc::ESTALE));
         }
-        let (room, objects) = (draft.room.dir()?, hold.ground.objects.as_fd());
-        let (from, key) = (draft.path(), draft.key);
-        let (from, to) = (from.as_c_str(), key.as_c_str());
+        let room = draft.room.dir()?;
+        let (objects, to) = hold.ground.place(&draft.key)?;
+        let from = draft.path();
+        let (from, to) = (from.as_c_str(), to.as_c_str());
         match how {
             Publish { over: false, persist: false } => sys::link(room, from, objects, to),
             Publish { over: true, persist: false } => {

@@ -1,6 +1,6 @@
 //! The room of an owner: a directory held with a lock for as long as the owner lives. Each name in it is the
 //! owner's own link to a published blob, or a draft; when the owner is dead, a reaper finds here all that it left.
-use super::ground::{Ground, Path, path};
+use super::ground::{Ground, Path, make_own_dir, path};
 use crate::error::Fault;
 use crate::key::Key;
 use crate::sys::{self, Ident, KeyLockMode, LockFd, Meta, Names, Open, Os, Shared, Text};
@@ -54,8 +54,8 @@ impl Room {
             let mut id = Text::new();
             let random = sys::random().map_err(|e| Fault::os(e, "naming a room"))?;
             let _ = write!(id, "{random:016x}"); // fits
-            match sys::make_dir(owners, id.as_c_str()) {
-                Err(libc::EEXIST) => continue,
+            match make_own_dir(owners, id.as_c_str()) {
+                Err(libc::EEXIST | libc::ENOENT) if ground.is_lock_current() => continue, // taken, or reaped at once
                 answer => answer.map_err(|e| Fault::os(e, "making a room"))?,
             }
             match Self::take(owners, &id) {
@@ -89,9 +89,6 @@ impl Room {
             answer => answer?,
         }
         let meta = sys::stat_fd(fd)?;
-        if meta.permissions() != 0o700 {
-            sys::set_mode(fd, 0o700)?;
-        }
         match sys::stat(Some(owners), id.as_c_str()) {
             Ok(named) if named.ident == meta.ident => Ok(Some(dir)),
             Ok(_) | Err(libc::ENOENT) => Ok(None),
@@ -120,7 +117,7 @@ impl Room {
         let dir = self.dir()?;
         for sub in 0..SUB_ROOMS {
             if sub > self.subs.load(Ordering::Acquire) {
-                match sys::make_dir(dir, sub_room(sub).as_c_str()) {
+                match make_own_dir(dir, sub_room(sub).as_c_str()) {
                     Ok(()) | Err(libc::EEXIST) => self.subs.fetch_max(sub, Ordering::AcqRel),
                     Err(e) => return Err(making(e)),
                 };

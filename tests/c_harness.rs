@@ -1,0 +1,73 @@
+//! P4 and P12: the C ABI as a C program sees it, and the same programs under valgrind and AddressSanitizer.
+mod common;
+
+use common::c;
+
+c_tests! {
+    every_function_works_on_memory_files: "basics" "tmpfs";
+    every_function_works_on_disk: "basics" "disk";
+    every_function_works_on_the_memory_tier: "basics" "memory";
+    every_function_works_on_three_tiers: "basics" "tmpfs+disk+memory";
+    a_blob_beyond_4_gib_works_in_every_function: "big" "big";
+}
+
+/// What is run again with every access to memory checked.
+const CHECKED: &[(&str, &str)] = &[
+    ("basics", "disk"),
+    ("basics", "tmpfs+disk+memory"),
+    ("streaming", "outgrow"),
+    ("streaming", "ends"),
+    ("streaming", "full-midway"),
+    ("lifetimes", "killed"),
+    ("lifetimes", "views"),
+    ("lifetimes", "handles"),
+    ("lifetimes", "left"),
+    ("arguments", "refused"),
+];
+const ASAN: &[&str] = &["-fsanitize=address", "-fno-omit-frame-pointer"];
+
+#[test]
+fn valgrind_finds_nothing() {
+    if !c::have("valgrind") {
+        c::tell("no valgrind here");
+        return;
+    }
+    let tool = [
+        "valgrind",
+        "-q",
+        "--error-exitcode=99",
+        "--leak-check=full",
+        "--errors-for-leak-kinds=definite",
+        "--num-callers=30",
+    ];
+    let caught = c::start(&c::compile("sanitizer_is_on", "plain", &[]), &tool, &["leak"]);
+    assert_eq!(caught.status.code(), Some(99), "valgrind does not see a leak: {}", caught.stderr);
+    for (program, mode) in CHECKED.iter().filter(|(_, mode)| *mode != "outgrow") {
+        c::run_under(&tool, program, &[mode]);
+    }
+}
+
+#[test]
+fn the_address_sanitizer_finds_nothing() {
+    let supported = std::process::Command::new(std::env::var_os("CC").unwrap_or("cc".into()))
+        .args(ASAN)
+        .args(["-D_GNU_SOURCE", "-o", "/dev/null"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/c/sanitizer_is_on.c"))
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !supported {
+        c::tell("the C compiler has no AddressSanitizer");
+        return;
+    }
+    for bug in ["overflow", "leak"] {
+        let caught = c::start(&c::compile("sanitizer_is_on", "asan", ASAN), &[], &[bug]);
+        assert!(
+            !caught.status.success() && caught.stderr.contains("Sanitizer"),
+            "the sanitizer is not on: {}",
+            caught.stderr
+        );
+    }
+    for (program, mode) in CHECKED {
+        c::run_variant("asan", ASAN, program, &[mode]);
+    }
+}

@@ -1,0 +1,39 @@
+//! P1 and P5: whatever a tier lacks or forbids, the next one serves; nothing is killed, everything is told, and a tier
+//! that recovers is used again.
+mod common;
+
+use std::os::unix::process::ExitStatusExt;
+
+c_tests! {
+    a_tier_without_bytes_sends_each_blob_to_the_next: "full_tier" "bytes";
+    no_space_is_said_only_when_every_tier_refused_and_nothing_has_changed: "full_tier" "everywhere";
+    a_tier_without_inodes_sends_each_blob_to_the_next: "full_tier" "inodes";
+    a_read_only_tier_is_read_and_passed_over: "full_tier" "read-only";
+    a_missing_directory_is_passed_over_until_it_is_there: "full_tier" "missing";
+    a_file_in_place_of_a_directory_is_passed_over: "full_tier" "a-file";
+    a_dangling_link_is_passed_over: "full_tier" "link";
+    a_forbidden_directory_is_passed_over_until_it_is_allowed: "full_tier" "forbidden";
+    a_directory_listed_twice_counts_once: "full_tier" "twice";
+    max_bounds_what_a_handle_holds: "full_tier" "max";
+    reserve_leaves_room_to_others: "full_tier" "reserve";
+    a_limit_on_file_sizes_is_a_refusal_and_no_signal: "full_tier" "file-size";
+    the_log_hears_of_changes_and_not_of_every_store: "full_tier" "log";
+    no_descriptors_is_a_limit_at_once_and_changes_nothing: "full_tier" "descriptors";
+    a_stream_that_outgrows_its_tier_moves_on: "streaming" "outgrow";
+    a_stream_moves_to_and_from_memory: "streaming" "memory";
+    reserved_memory_cannot_fault: "streaming" "no-fault";
+    a_size_hint_picks_the_tier: "streaming" "hints";
+    a_stream_with_no_room_left_goes_on_when_room_returns: "streaming" "full-midway";
+    streams_in_threads_over_full_tiers_stay_whole: "streaming" "threads";
+}
+
+/// The mounts of these tests are really full: the usual way dies there.
+#[test]
+fn ftruncate_mmap_memcpy_dies_on_a_full_tier() {
+    let outcome = common::c::start(&common::c::compile("naive", "plain", &[]), &[], &["naive"]);
+    if outcome.stdout.starts_with("SKIPPED") {
+        common::skip(&outcome.stdout);
+        return;
+    }
+    assert_eq!(outcome.status.signal(), Some(libc::SIGBUS), "{}", outcome.stderr);
+}
