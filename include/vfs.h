@@ -759,13 +759,10 @@ vfs_status_t vfs_list_open(vfs_t *store, vfs_list_t **out);
  * - VFS_ERR_SHUTDOWN: the store was shut down or closed.
  * - VFS_ERR_PANIC: a bug, caught; the listing is of no more use but to be given back.
  *
- * Threads: one at a time for a listing. Fork: VFS_ERR_FORKED in the child, for a listing begun in the
- * parent.
+ * Threads: one at a time for a listing. Fork: VFS_ERR_FORKED for a listing that the parent began.
  * Since: 0.1.0
  */
-vfs_status_t vfs_list_next(vfs_list_t *list,
-                           const char **key,
-                           vfs_stat_t *stat);
+vfs_status_t vfs_list_next(vfs_list_t *list, const char **key, vfs_stat_t *stat);
 
 /**
  * Gives back a listing, at its end or before; NULL does nothing. The store may be closed already.

@@ -53,8 +53,7 @@ pub unsafe extern "C" fn vfs_list_open(store: *mut vfs_t, out: *mut *mut vfs_lis
 /// - VFS_ERR_SHUTDOWN: the store was shut down or closed.
 /// - VFS_ERR_PANIC: a bug, caught; the listing is of no more use but to be given back.
 ///
-/// Threads: one at a time for a listing. Fork: VFS_ERR_FORKED in the child, for a listing begun in the
-/// parent.
+/// Threads: one at a time for a listing. Fork: VFS_ERR_FORKED for a listing that the parent began.
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vfs_list_next(

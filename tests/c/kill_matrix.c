@@ -4,25 +4,22 @@
  *
  *   kill_matrix SCRATCH OPERATION              kills at every call
  *   kill_matrix SCRATCH OPERATION ERROR...     each call fails with that errno instead (EIO, EINTR, ...)
- *   kill_matrix CASE victim OPERATION          the process that is killed */
+ *   kill_matrix CASE OPERATION victim          the process that is killed */
 #include "harness.h"
 
-#include <ctype.h>
+enum { OLD = 1001, NEW = 1002, SMALL = 6000, LARGE = 9000, LONG = 40000 };
 
-enum { OLD = 1001, NEW = 1002, OLD_LEN = 6000, NEW_LEN = 9000, STREAM_LEN = 40000 };
-
-/* Who owns the key's old value; what the new one is. */
+/* Who owns the key's old value, and its new one. */
 enum who { NOBODY, VICTIM, NEIGHBOUR, PERSISTENT, DEAD };
 
 struct operation {
     const char *name;
     enum who old_owner;
-    int old_below;         /* the old value lies on the second tier */
-    void (*run)(vfs_t *);  /* sets the status; NULL: vfs_open itself */
-    enum who new_owner;    /* NOBODY: afterwards the key is gone */
-    int new_below;
+    size_t old_len;
+    void (*run)(vfs_t *); /* NULL: it is vfs_open itself */
+    enum who new_owner;   /* NOBODY: afterwards the key is gone */
     size_t new_len;
-    int may_be_partial;    /* a failure may have done a part: shutdown and reap */
+    const char *limit; /* of the first tier: "?max=7K" sends LARGE to the second */
 };
 
 static struct progress {
@@ -30,34 +27,46 @@ static struct progress {
     _Atomic int status;
 } *progress;
 
-static char tiers[2 * PATH_MAX + 32], upper[2 * PATH_MAX + 32], lower[2 * PATH_MAX + 32];
-static const char *kept_tiers; /* of the running victim */
-static unsigned char old_data[OLD_LEN], new_data[NEW_LEN], stream_data[STREAM_LEN];
+static char tiers[2 * PATH_MAX + 32], limited[2 * PATH_MAX + 32], lower[2 * PATH_MAX + 32];
+static unsigned char small_data[2][SMALL], large_data[2][LARGE], long_data[LONG];
+
+static const unsigned char *data_of(uint64_t seed, size_t len)
+{
+    return len == SMALL ? small_data[seed - OLD] : len == LARGE ? large_data[seed - OLD] : long_data;
+}
 
 /* ---- the operations ---- */
 
+static const struct operation *op;
+
 #define DONE(call) atomic_store(&progress->status, STATUS(call))
 
-static void store(vfs_t *s) { DONE(vfs_store(s, "k", new_data, NEW_LEN, 0)); }
-static void persist(vfs_t *s) { DONE(vfs_store(s, "k", new_data, NEW_LEN, VFS_PERSIST)); }
-static void replace(vfs_t *s) { DONE(vfs_store(s, "k", new_data, NEW_LEN, VFS_REPLACE)); }
-static void replace_kept(vfs_t *s) { DONE(vfs_store(s, "k", new_data, NEW_LEN, VFS_REPLACE | VFS_PERSIST)); }
+static void store_with(vfs_t *s, uint32_t flags)
+{
+    DONE(vfs_store(s, "k", data_of(NEW, op->new_len), op->new_len, flags));
+}
+
+static void store(vfs_t *s) { store_with(s, 0); }
+static void persist(vfs_t *s) { store_with(s, VFS_PERSIST); }
+static void replace(vfs_t *s) { store_with(s, VFS_REPLACE); }
+static void replace_kept(vfs_t *s) { store_with(s, VFS_REPLACE | VFS_PERSIST); }
 static void remove_it(vfs_t *s) { DONE(vfs_remove(s, "k")); }
 static void shut_down(vfs_t *s) { DONE(vfs_shutdown(s)); }
 static void reap(vfs_t *s) { DONE(vfs_reap(s, NULL)); }
 
+/* In parts, and more than the first tier may hold: it moves on. */
 static void stream_with(vfs_t *s, uint32_t flags)
 {
     vfs_writer_t *w = NULL;
     void *room = NULL;
     int32_t status = STATUS(vfs_create(s, "k", 0, flags, &w));
     if (status == VFS_OK)
-        status = STATUS(vfs_write(w, stream_data, 10000));
+        status = STATUS(vfs_write(w, long_data, 4000));
     if (status == VFS_OK)
-        status = STATUS(vfs_reserve(w, 10000, &room));
+        status = STATUS(vfs_reserve(w, 2000, &room));
     if (status == VFS_OK) {
-        memcpy(room, stream_data + 10000, 10000);
-        status = STATUS(vfs_write(w, stream_data + 20000, 20000));
+        memcpy(room, long_data + 4000, 2000);
+        status = STATUS(vfs_write(w, long_data + 6000, LONG - 6000));
     }
     if (status == VFS_OK)
         status = STATUS(vfs_seal(w));
@@ -70,55 +79,57 @@ static void stream(vfs_t *s) { stream_with(s, 0); }
 static void stream_over(vfs_t *s) { stream_with(s, VFS_REPLACE | VFS_PERSIST); }
 
 static const struct operation operations[] = {
-    {"store", NOBODY, 0, store, VICTIM, 0, NEW_LEN, 0},
-    {"store-below", NOBODY, 0, store, VICTIM, 1, NEW_LEN, 0},
-    {"persist", NOBODY, 0, persist, PERSISTENT, 0, NEW_LEN, 0},
-    {"persist-below", NOBODY, 0, persist, PERSISTENT, 1, NEW_LEN, 0},
-    {"stream", NOBODY, 0, stream, VICTIM, 1, STREAM_LEN, 0},
-    {"stream-over", NEIGHBOUR, 0, stream_over, PERSISTENT, 1, STREAM_LEN, 0},
-    {"replace-own", VICTIM, 0, replace, VICTIM, 0, NEW_LEN, 0},
-    {"replace-foreign", NEIGHBOUR, 0, replace, VICTIM, 0, NEW_LEN, 0},
-    {"replace-persistent", PERSISTENT, 0, replace, VICTIM, 0, NEW_LEN, 0},
-    {"replace-of-dead", DEAD, 0, replace, VICTIM, 0, NEW_LEN, 0},
-    {"persist-over-own", VICTIM, 0, replace_kept, PERSISTENT, 0, NEW_LEN, 0},
-    {"persist-over-foreign", NEIGHBOUR, 0, replace_kept, PERSISTENT, 0, NEW_LEN, 0},
-    {"persist-over-persistent", PERSISTENT, 0, replace_kept, PERSISTENT, 0, NEW_LEN, 0},
-    {"down-own", VICTIM, 0, replace, VICTIM, 1, NEW_LEN, 0},
-    {"down-foreign", NEIGHBOUR, 0, replace, VICTIM, 1, NEW_LEN, 0},
-    {"down-persistent", PERSISTENT, 0, replace_kept, PERSISTENT, 1, NEW_LEN, 0},
-    {"up-own", VICTIM, 1, replace, VICTIM, 0, NEW_LEN, 0},
-    {"up-foreign", NEIGHBOUR, 1, replace, VICTIM, 0, NEW_LEN, 0},
-    {"up-persistent", PERSISTENT, 1, replace_kept, PERSISTENT, 0, NEW_LEN, 0},
-    {"up-persistent-owned", PERSISTENT, 1, replace, VICTIM, 0, NEW_LEN, 0},
-    {"remove-own", VICTIM, 0, remove_it, NOBODY, 0, 0, 0},
-    {"remove-foreign", NEIGHBOUR, 0, remove_it, NOBODY, 0, 0, 0},
-    {"remove-persistent", PERSISTENT, 0, remove_it, NOBODY, 0, 0, 0},
-    {"remove-below", NEIGHBOUR, 1, remove_it, NOBODY, 0, 0, 0},
-    {"remove-of-dead", DEAD, 0, remove_it, NOBODY, 0, 0, 0},
-    {"shutdown", VICTIM, 0, shut_down, NOBODY, 0, 0, 1},
-    {"shutdown-below", VICTIM, 1, shut_down, NOBODY, 0, 0, 1},
-    {"reap", DEAD, 0, reap, NOBODY, 0, 0, 1},
-    {"reap-below", DEAD, 1, reap, NOBODY, 0, 0, 1},
-    {"open", NEIGHBOUR, 0, NULL, NEIGHBOUR, 0, 0, 0},
-    {"open-reaps", DEAD, 0, NULL, NOBODY, 0, 0, 1},
+    {"store", NOBODY, 0, store, VICTIM, SMALL, ""},
+    {"store-below", NOBODY, 0, store, VICTIM, LARGE, "?max=7K"},
+    {"persist", NOBODY, 0, persist, PERSISTENT, SMALL, ""},
+    {"persist-below", NOBODY, 0, persist, PERSISTENT, LARGE, "?max=7K"},
+    {"stream", NOBODY, 0, stream, VICTIM, LONG, "?max=7K"},
+    {"stream-over", NEIGHBOUR, SMALL, stream_over, PERSISTENT, LONG, "?max=7K"},
+    {"replace-own", VICTIM, SMALL, replace, VICTIM, LARGE, ""},
+    {"replace-foreign", NEIGHBOUR, SMALL, replace, VICTIM, LARGE, ""},
+    {"replace-persistent", PERSISTENT, SMALL, replace, VICTIM, LARGE, ""},
+    {"replace-of-dead", DEAD, SMALL, replace, VICTIM, LARGE, ""},
+    {"persist-over-own", VICTIM, SMALL, replace_kept, PERSISTENT, LARGE, ""},
+    {"persist-over-foreign", NEIGHBOUR, SMALL, replace_kept, PERSISTENT, LARGE, ""},
+    {"persist-over-persistent", PERSISTENT, SMALL, replace_kept, PERSISTENT, LARGE, ""},
+    {"down-own", VICTIM, SMALL, replace, VICTIM, LARGE, "?max=7K"},
+    {"down-foreign", NEIGHBOUR, SMALL, replace, VICTIM, LARGE, "?max=7K"},
+    {"down-persistent", PERSISTENT, SMALL, replace_kept, PERSISTENT, LARGE, "?max=7K"},
+    {"down-persistent-owned", PERSISTENT, SMALL, replace, VICTIM, LARGE, "?max=7K"},
+    {"up-own", VICTIM, LARGE, replace, VICTIM, SMALL, "?max=7K"},
+    {"up-foreign", NEIGHBOUR, LARGE, replace, VICTIM, SMALL, "?max=7K"},
+    {"up-persistent", PERSISTENT, LARGE, replace_kept, PERSISTENT, SMALL, "?max=7K"},
+    {"up-persistent-owned", PERSISTENT, LARGE, replace, VICTIM, SMALL, "?max=7K"},
+    {"up-of-dead", DEAD, LARGE, replace, VICTIM, SMALL, "?max=7K"},
+    {"remove-own", VICTIM, SMALL, remove_it, NOBODY, 0, ""},
+    {"remove-foreign", NEIGHBOUR, SMALL, remove_it, NOBODY, 0, ""},
+    {"remove-persistent", PERSISTENT, SMALL, remove_it, NOBODY, 0, ""},
+    {"remove-below", NEIGHBOUR, LARGE, remove_it, NOBODY, 0, "?max=7K"},
+    {"remove-of-dead", DEAD, SMALL, remove_it, NOBODY, 0, ""},
+    {"shutdown", VICTIM, SMALL, shut_down, NOBODY, 0, ""},
+    {"shutdown-below", VICTIM, LARGE, shut_down, NOBODY, 0, "?max=7K"},
+    {"reap", DEAD, SMALL, reap, NOBODY, 0, ""},
+    {"reap-below", DEAD, LARGE, reap, NOBODY, 0, "?max=7K"},
+    {"open", NEIGHBOUR, SMALL, NULL, NEIGHBOUR, SMALL, ""},
+    {"open-reaps", DEAD, SMALL, NULL, NOBODY, 0, ""},
 };
 
-static const struct operation *find_operation(const char *name)
+/* What a failure may leave half done. */
+static int in_parts(void)
 {
-    for (unsigned i = 0; i < sizeof operations / sizeof operations[0]; i++)
-        if (strcmp(operations[i].name, name) == 0)
-            return &operations[i];
-    FAIL("no such operation: %s", name);
+    return op->run == shut_down || op->run == reap || op->run == NULL;
 }
 
 static void set_up(const char *dir)
 {
     snprintf(tiers, sizeof tiers, "%s/a,%s/b", dir, dir);
-    snprintf(upper, sizeof upper, "%s/a?max=20K,%s/b", dir, dir);
+    snprintf(limited, sizeof limited, "%s/a%s,%s/b", dir, op->limit, dir);
     snprintf(lower, sizeof lower, "%s/a?max=1,%s/b", dir, dir);
-    value_at(old_data, OLD_LEN, 0, OLD, OLD_LEN);
-    value_at(new_data, NEW_LEN, 0, NEW, NEW_LEN);
-    value_at(stream_data, STREAM_LEN, 0, NEW, STREAM_LEN);
+    for (int i = 0; i < 2; i++) {
+        value_at(small_data[i], SMALL, 0, (uint64_t)(OLD + i), SMALL);
+        value_at(large_data[i], LARGE, 0, (uint64_t)(OLD + i), LARGE);
+    }
+    value_at(long_data, LONG, 0, NEW, LONG);
     int fd = open(say("%s/progress", dir), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     SYS(fd);
     SYS(ftruncate(fd, sizeof *progress));
@@ -127,33 +138,30 @@ static void set_up(const char *dir)
     close(fd);
 }
 
-static void put_old(const char *by, int keep, vfs_t **out)
+static void dying(void *arg)
 {
-    vfs_t *s = open_on(by);
-    CHECK_OK(vfs_store(s, "k", old_data, OLD_LEN, keep ? VFS_PERSIST : 0));
-    *out = s;
+    (void)arg;
+    vfs_t *s = open_on(limited);
+    vfs_writer_t *w = NULL;
+    CHECK_OK(vfs_store(s, "k", data_of(OLD, op->old_len), op->old_len, 0));
+    CHECK_OK(vfs_create(s, "unfinished", 0, 0, &w));
+    CHECK_OK(vfs_write(w, long_data, 3000));
 }
 
 /* The process that is killed: prepares, operates between two calls of getppid, and ends without closing. */
-static void victim(const struct operation *op)
+static void victim(void)
 {
     set_up(scratch);
-    vfs_t *s = NULL;
+    vfs_t *s = op->run ? open_on(limited) : NULL;
+    if (op->old_owner == VICTIM)
+        CHECK_OK(vfs_store(s, "k", data_of(OLD, op->old_len), op->old_len, 0));
+    if (op->old_owner == VICTIM && op->run == shut_down)
+        CHECK_OK(vfs_store(s, "k-too", data_of(OLD, op->old_len), op->old_len, 0));
+    if (op->old_owner == DEAD)
+        JOIN(start_child(dying, NULL));
     vfs_options_t options = VFS_OPTIONS_INIT;
-    options.tiers = op->new_len == STREAM_LEN ? upper : op->new_below ? lower : tiers;
+    options.tiers = limited;
     options.name = "harness";
-    if (op->run) {
-        /* a reader's open would not reap what op is to find */
-        CHECK_OK(vfs_open(&options, &s));
-        if (op->old_owner == VICTIM) {
-            if (op->old_below != op->new_below || op->new_owner == NOBODY) {
-                /* where the handle itself would not put it: moved there by a limit of another handle is not the same
-                 * owner, so it is stored through a stream that outgrew the upper tier */
-            }
-            CHECK_OK(vfs_store(s, "k", old_data, OLD_LEN, 0));
-            CHECK_OK(vfs_store(s, "k-too", old_data, OLD_LEN, 0));
-        }
-    }
     getppid();
     atomic_store(&progress->at, 1);
     if (op->run)
@@ -163,4 +171,268 @@ static void victim(const struct operation *op)
     getppid();
     atomic_store(&progress->at, 2);
     _exit(0);
+}
+
+/* ---- a case ---- */
+
+static char here[PATH_MAX], self[PATH_MAX];
+static vfs_t *neighbour, *below;
+
+static void prepare(void)
+{
+    int length = snprintf(here, sizeof here, "%s/case", scratch);
+    CHECK(length > 0 && length < (int)sizeof here);
+    SYS(mkdir(here, 0700));
+    SYS(mkdir(say("%s/a", here), 0700));
+    SYS(mkdir(say("%s/b", here), 0700));
+    set_up(here);
+    neighbour = open_on(tiers);
+    below = open_on(lower);
+    CHECK_OK(put(neighbour, "bystander", 500, 1, 0));
+    CHECK_OK(put(below, "bystander-below", 600, 2, 0));
+    CHECK_OK(put(neighbour, "stays", 700, 3, VFS_PERSIST));
+    CHECK_OK(put(below, "stays-below", 800, 4, VFS_PERSIST));
+    if (op->old_owner == NEIGHBOUR || op->old_owner == PERSISTENT)
+        CHECK_OK(vfs_store(op->old_len == LARGE ? below : neighbour, "k", data_of(OLD, op->old_len), op->old_len,
+                           op->old_owner == PERSISTENT ? VFS_PERSIST : 0));
+}
+
+static void check_others(vfs_t *s)
+{
+    CHECK_VALUE(s, "bystander", 500, 1);
+    CHECK_VALUE(s, "bystander-below", 600, 2);
+    CHECK_VALUE(s, "stays", 700, 3);
+    CHECK_VALUE(s, "stays-below", 800, 4);
+}
+
+enum state { ABSENT, IS_OLD, IS_NEW };
+static const char *const state_names[] = {"absent", "the old value", "the new value"};
+
+static enum state state_of(vfs_t *s, const char *when)
+{
+    unsigned char got[LONG + 1];
+    size_t len = 0;
+    vfs_stat_t stat = VFS_STAT_INIT;
+    int32_t status = STATUS(vfs_read(s, "k", 0, got, sizeof got, &len, &stat));
+    if (status == VFS_ERR_NOT_FOUND) {
+        CHECK_IS(vfs_has(s, "k"), 0);
+        return ABSENT;
+    }
+    if (status != VFS_OK)
+        FAIL("%s, the key cannot be read: %s: %s", when, status_name(status), vfs_last_error());
+    if (len == op->old_len && is_value_at(got, len, 0, OLD, len))
+        return IS_OLD;
+    if (len == op->new_len && is_value_at(got, len, 0, NEW, len))
+        return IS_NEW;
+    FAIL("%s, the key holds %zu bytes that are neither the old value nor the new one", when, len);
+}
+
+/* What the dead process left. `failed`: it lived on, and its call failed with this status, or not. */
+static void verify(int killed, int32_t status, const char *what)
+{
+    char when[256];
+    vfs_t *reader = open_as(tiers, "harness", VFS_READ_ONLY);
+    enum state old = op->old_owner == NOBODY ? ABSENT : IS_OLD;
+    enum state new = op->new_owner == NOBODY ? ABSENT : op->run == NULL ? IS_OLD : IS_NEW;
+    snprintf(when, sizeof when, "%s %s", op->name, what);
+    enum state now = state_of(reader, when);
+    int may_be_old = killed || status != VFS_OK, may_be_new = killed || status == VFS_OK || in_parts();
+    if (!(now == old && may_be_old) && !(now == new && may_be_new))
+        FAIL("%s (%s): the key is %s", when, killed ? "killed" : status_name(status), state_names[now]);
+    if (state_of(neighbour, when) != now)
+        FAIL("%s: two readers disagree", when);
+    check_others(reader);
+    CHECK_INT(listed(reader, "k"), now != ABSENT);
+    CHECK_IS(vfs_has(reader, "unfinished"), 0);
+
+    /* the dead is reaped: its blobs go, those of others stay, and nothing comes back */
+    CHECK_OK(vfs_reap(neighbour, NULL));
+    enum who owner = now == IS_NEW ? op->new_owner : now == IS_OLD ? op->old_owner : NOBODY;
+    enum state then = owner == NEIGHBOUR || owner == PERSISTENT ? now : ABSENT;
+    enum state is = state_of(reader, when);
+    if (is != then)
+        FAIL("%s: the key was %s; once the dead is reaped it is %s", when, state_names[now], state_names[is]);
+    check_others(reader);
+    CHECK_IS(vfs_has(reader, "k-too"), 0);
+    CHECK_INT(listed_all(reader), 4 + (then != ABSENT));
+    CHECK_INT(listed(reader, "k"), then != ABSENT);
+
+    /* the next call of each kind works, and the dead holds no lock */
+    vfs_writer_t *w = NULL;
+    vfs_t *fresh = open_on(tiers);
+    CHECK_OK(put(fresh, "k", 300, 5, VFS_REPLACE));
+    CHECK_VALUE(reader, "k", 300, 5);
+    CHECK_OK(vfs_remove(below, "k"));
+    CHECK_ABSENT(reader, "k");
+    CHECK_OK(put(below, "k", 300, 6, 0));
+    CHECK_OK(put(fresh, "k", 400, 7, VFS_REPLACE));
+    CHECK_VALUE(reader, "k", 400, 7);
+    CHECK_OK(vfs_create(fresh, "k", 0, VFS_REPLACE, &w));
+    CHECK_OK(vfs_write(w, "abc", 3));
+    CHECK_OK(vfs_seal(w));
+    CHECK_OK(vfs_shutdown(fresh));
+    QUIET(vfs_close(fresh));
+    CHECK_ABSENT(reader, "k");
+    CHECK_INT(listed_all(reader), 4);
+    QUIET(vfs_close(reader));
+
+    /* nothing is left when the living are gone */
+    CHECK_OK(vfs_remove(below, "stays"));
+    CHECK_OK(vfs_remove(neighbour, "stays-below"));
+    QUIET(vfs_close(neighbour));
+    QUIET(vfs_close(below));
+    CHECK_NOTHING_LEFT(say("%s/a", here));
+    CHECK_NOTHING_LEFT(say("%s/b", here));
+    munmap(progress, sizeof *progress);
+    remove_tree(here);
+}
+
+/* Runs the victim under strace with one expression more; how it ended. */
+static int traced(const char *log, const char *inject)
+{
+    pid_t pid = fork();
+    SYS(pid);
+    if (pid == 0) {
+        const char *args[16];
+        int n = 0, null = open("/dev/null", O_RDWR);
+        dup2(null, 0);
+        dup2(null, 1);
+        args[n++] = "strace";
+        args[n++] = "-o";
+        args[n++] = log;
+        if (inject) {
+            args[n++] = "-e";
+            args[n++] = inject;
+        }
+        args[n++] = self;
+        args[n++] = here;
+        args[n++] = op->name;
+        args[n++] = "victim";
+        args[n] = NULL;
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        execvp("strace", (char *const *)(uintptr_t)args);
+        _exit(127);
+    }
+    int state = 0;
+    long long until = now_ms() + PATIENCE_MS;
+    while (waitpid(pid, &state, WNOHANG) != pid) {
+        if (now_ms() > until) {
+            kill(pid, SIGKILL);
+            FAIL("%s under strace %s does not end", op->name, inject ? inject : "");
+        }
+        usleep(500);
+    }
+    return state;
+}
+
+struct call {
+    char name[32];
+    int number;
+};
+
+/* The calls between the two of getppid, each with its number among those of its name. */
+static int read_log(const char *path, struct call *calls, int most)
+{
+    static struct call seen[128];
+    int kinds = 0, count = 0, inside = 0;
+    char line[8192];
+    FILE *f = fopen(path, "re");
+    CHECK(f != NULL);
+    while (fgets(line, sizeof line, f)) {
+        char *end = strchr(line, '(');
+        if (!end || line[0] < 'a' || line[0] > 'z' || end - line >= (long)sizeof calls->name)
+            continue;
+        *end = 0;
+        int k = 0;
+        while (k < kinds && strcmp(seen[k].name, line) != 0)
+            k++;
+        if (k == kinds) {
+            CHECK(kinds < 128);
+            snprintf(seen[k].name, sizeof seen[k].name, "%.31s", line);
+            seen[k].number = 0;
+            kinds++;
+        }
+        seen[k].number++;
+        int marker = strcmp(line, "getppid") == 0;
+        if (inside == 1) {
+            CHECK(count < most);
+            calls[count++] = seen[k];
+        }
+        inside += marker;
+    }
+    fclose(f);
+    memset(seen, 0, sizeof seen);
+    CHECK_INT(inside, 2);
+    return count;
+}
+
+int main(int argc, char **argv)
+{
+    static struct call calls[2000];
+    start(argc, argv);
+    for (unsigned i = 0; i < sizeof operations / sizeof operations[0]; i++)
+        if (strcmp(operations[i].name, mode) == 0)
+            op = &operations[i];
+    CHECK(op != NULL);
+    if (argc > 3 && strcmp(argv[3], "victim") == 0)
+        victim();
+    CHECK(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
+    unsigned fds = descriptors();
+
+    /* once to its end, listing the calls */
+    const char *log = path_of("log");
+    prepare();
+    int state = traced(log, NULL);
+    if (!WIFEXITED(state) || WEXITSTATUS(state) != 0 || atomic_load(&progress->at) != 2) {
+        if (WIFEXITED(state) && WEXITSTATUS(state) == 127) {
+            skipped("no strace here");
+        } else if (atomic_load(&progress->at) == 0 && access(log, F_OK) == 0 && entries_in(here) == 3) {
+            struct stat st;
+            SYS(stat(log, &st));
+            if (st.st_size == 0)
+                skipped("strace may not trace here");
+            else
+                FAIL("the operation does not work under strace");
+        } else {
+            FAIL("the operation does not work");
+        }
+        QUIET(vfs_close(neighbour));
+        QUIET(vfs_close(below));
+        remove_tree(here);
+        return 0;
+    }
+    CHECK_INT(progress->status, VFS_OK);
+    int count = read_log(log, calls, 2000);
+    CHECK(count > 3);
+    verify(0, VFS_OK, "to its end");
+
+    /* again, once for each call */
+    for (int e = 3; e < (argc > 3 ? argc : 4); e++) {
+        const char *error = argc > 3 ? argv[e] : NULL;
+        for (int i = 0; i < count; i++) {
+            char inject[128], what[160];
+            if (error && strcmp(calls[i].name, "getppid") == 0)
+                continue;
+            snprintf(inject, sizeof inject, "inject=%.31s:%s%.20s:when=%d", calls[i].name, error ? "error=" : "signal=",
+                     error ? error : "SIGKILL", calls[i].number);
+            snprintf(what, sizeof what, "%.20s call %d of %d, %.31s number %d", error ? error : "killed at", i + 1, count,
+                     calls[i].name, calls[i].number);
+            prepare();
+            state = traced("/dev/null", inject);
+            if (error) {
+                if (!WIFEXITED(state) || WEXITSTATUS(state) != 0)
+                    FAIL("%s, %s: the process ended with %s %d", op->name, what, WIFSIGNALED(state) ? "signal" : "exit code",
+                         WIFSIGNALED(state) ? WTERMSIG(state) : WEXITSTATUS(state));
+                CHECK_INT(atomic_load(&progress->at), 2);
+                verify(0, atomic_load(&progress->status), what);
+            } else {
+                if (!WIFSIGNALED(state) || WTERMSIG(state) != SIGKILL || atomic_load(&progress->at) != 1)
+                    FAIL("%s, %s: not killed in its midst: %d, at %d", op->name, what, state, atomic_load(&progress->at));
+                verify(1, 0, what);
+            }
+        }
+    }
+    SYS(unlink(log));
+    CHECK_INT(descriptors(), fds);
+    return 0;
 }

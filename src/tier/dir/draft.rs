@@ -12,6 +12,8 @@ pub struct Draft {
     pub file: OwnedFd,
     /// Bytes written.
     pub len: u64,
+    /// How many times bytes were appended.
+    pub appends: u32,
     /// Bytes reserved or written, as the budget knows them.
     pub charged: u64,
     pub budget: Shared<Budget>,

@@ -26,6 +26,9 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 /// How often directories that were removed under us are made anew before that is given up.
 const GROUND_TRIES: usize = 8;
 
+/// From this size on a draft is looked at once more before it is published.
+const LOOK_AGAIN: u64 = 64 << 10;
+
 pub struct DirTier {
     dir: Box<[u8]>,
     shm: bool,
@@ -189,6 +192,7 @@ impl DirTier {
             key: *key,
             file,
             len: 0,
+            appends: 0,
             charged: 0,
             budget: self.budget.clone(),
             published: false,
@@ -456,6 +460,7 @@ impl Tier for DirTier {
             return Err(Fault { free, ..Fault::os(e, "writing a blob") });
         }
         draft.len += more;
+        draft.appends = draft.appends.saturating_add(1);
         Ok(())
     }
 
@@ -496,8 +501,10 @@ impl Tier for DirTier {
         if hold.ground.owners_ident != draft.room.ground.owners_ident {
             return Err(publishing(libc::ESTALE));
         }
-        // Its name is its own, unless somebody removed the file by hand and a thread made another.
-        if sys::stat_fd(draft.file.as_fd()).map_err(publishing)?.links == 0 {
+        // Its name is its own, unless somebody removed the file by hand and a thread made another: a look costs as much
+        // as a lock, and a small blob written at one go leaves no time for that.
+        let slow = draft.appends != 1 || draft.len > LOOK_AGAIN;
+        if slow && sys::stat_fd(draft.file.as_fd()).map_err(publishing)?.links == 0 {
             return Err(publishing(libc::ESTALE));
         }
         let room = draft.room.dir()?;
