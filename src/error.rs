@@ -65,6 +65,7 @@ impl Code {
     /// The code that an errno of a tier stands for (`docs/DESIGN.md`, "When a tier refuses").
     pub(crate) fn of_errno(errno: i32) -> Code {
         match errno {
+            libc::ENOMEM => Code::NoMemory, // for placing a blob it is a lack of room instead: see `refusal`
             e if lacks_room(e) => Code::NoSpace,
             libc::EMFILE | libc::ENFILE => Code::Limit,
             libc::EACCES | libc::EPERM | libc::ELOOP => Code::Permission,
@@ -195,6 +196,12 @@ impl Error {
     /// The same, with the part of the input at fault; left out where there is no memory for it.
     pub(crate) fn naming(mut self, part: fmt::Arguments) -> Error {
         self.detail = crate::sys::try_text(part);
+        self
+    }
+
+    /// The same, as what all tiers together answer to a blob.
+    pub(crate) fn meaning(mut self, code: Code) -> Error {
+        self.code = code;
         self
     }
 

@@ -173,9 +173,10 @@ impl Inner {
     /// The first tier's refusal that counts once all have refused: one for lack of room, else the first.
     fn refusal(&self, faults: &[(usize, Fault)]) -> Error {
         let lacking = faults.iter().find(|(_, fault)| lacks_room(fault.errno));
-        match lacking.or(faults.first()) {
-            Some(&(index, fault)) => self.stack.error(index, fault),
-            None => Error::new(Code::Io, "the store has no tier"),
+        match (lacking, faults.first()) {
+            (Some(&(index, fault)), _) => self.stack.error(index, fault).meaning(Code::NoSpace),
+            (None, Some(&(index, fault))) => self.stack.error(index, fault),
+            (None, None) => Error::new(Code::Io, "the store has no tier"),
         }
     }
 }

@@ -402,7 +402,7 @@ int main(int argc, char **argv)
         return 0;
     }
     CHECK_INT(progress->status, VFS_OK);
-    int count = read_log(log, calls, 2000);
+    int count = read_log(log, calls, 2000), spared = 0;
     CHECK(count > 3);
     verify(0, VFS_OK, "to its end");
 
@@ -426,12 +426,16 @@ int main(int argc, char **argv)
                 CHECK_INT(atomic_load(&progress->at), 2);
                 verify(0, atomic_load(&progress->status), what);
             } else {
-                if (!WIFSIGNALED(state) || WTERMSIG(state) != SIGKILL || atomic_load(&progress->at) != 1)
-                    FAIL("%s, %s: not killed in its midst: %d, at %d", op->name, what, state, atomic_load(&progress->at));
-                verify(1, 0, what);
+                /* the order of a directory may spare a run some calls, so that it comes to its end */
+                int at = atomic_load(&progress->at), ended = WIFEXITED(state) && WEXITSTATUS(state) == 0 && at == 2;
+                if (!ended && !(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL && at == 1))
+                    FAIL("%s, %s: not killed in its midst: %d, at %d", op->name, what, state, at);
+                spared += ended;
+                verify(!ended, atomic_load(&progress->status), what);
             }
         }
     }
+    CHECK(spared * 4 <= count);
     SYS(unlink(log));
     CHECK_INT(descriptors(), fds);
     return 0;

@@ -301,7 +301,10 @@ impl DirTier {
         mut each: impl FnMut(RoomRef) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let reading = |e| Fault::os(e, "reading the rooms of owners");
-        let mut names = Names::open(ground.owners.as_fd(), c".").map_err(reading)?;
+        let mut names = match Names::open(ground.owners.as_fd(), c".") {
+            Err(libc::ENOENT) => return Ok(()), // removed
+            answer => answer.map_err(reading)?,
+        };
         let mut first = None;
         while let Some(id) = names.next().map_err(reading)? {
             let emptied = match room::take_dead(ground.owners.as_fd(), id) {

@@ -273,7 +273,10 @@ pub struct Owner {
 
 /// Who owns the blob `ident` of `key`: looks once at each owner.
 pub fn owner_of(owners: BorrowedFd, key: &Key, ident: Ident) -> Os<Option<Owner>> {
-    let mut names = Names::open(owners, c".")?;
+    let mut names = match Names::open(owners, c".") {
+        Err(libc::ENOENT) => return Ok(None), // removed, and the owners' links with it
+        answer => answer?,
+    };
     while let Some(name) = names.next()? {
         for sub in 0.. {
             let mut link = path(&[name.to_bytes(), b"/"]);
