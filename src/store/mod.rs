@@ -5,6 +5,8 @@ mod list;
 mod place;
 mod reap;
 mod stack;
+#[cfg(test)]
+mod tests;
 mod view;
 mod writer;
 

@@ -8,7 +8,7 @@ use crate::tier::any::{AnyTier, Draft};
 use crate::tier::{Publish, Tier};
 
 /// From this size on a key that exists is looked for before the bytes are written.
-const LOOK_FIRST: u64 = 64 << 10;
+const LOOK_FIRST: u64 = 4 << 20;
 /// How often directories may go away between writing a draft and publishing it.
 const GROUND_TRIES: usize = 8;
 

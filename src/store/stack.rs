@@ -261,7 +261,7 @@ impl Stack {
     }
 
     /// What lies under a key in each tier but one. One that cannot be locked, such as a read-only one, is looked into all
-    /// the same: a blob there is an answer. One that cannot be looked into is skipped.
+    /// the same: a blob there is an answer; and where that fails too, it is skipped.
     fn look_all(&self, lock: &KeyLock, key: &Key, but: Option<usize>) -> Result<Vec<Option<Found>>> {
         let mut all = Vec::new();
         all.try_reserve_exact(self.layers.len()).map_err(|_| Error::new(Code::NoMemory, "looking for a key"))?;
@@ -270,12 +270,12 @@ impl Stack {
                 _ if Some(index) == but => Ok(None),
                 Ok(hold) => layer.tier.look_held(hold, key),
                 Err(fault) if fault.what == TWIN => Ok(None),
-                Err(_) => layer.tier.look(key),
+                Err(_) => match layer.tier.look(key) {
+                    Err(fault) if !fault.is_final() => Ok(None),
+                    answer => answer,
+                },
             };
-            all.push(match found {
-                Err(fault) if fault.is_final() => return Err(self.error(index, fault)),
-                answer => answer.unwrap_or(None),
-            });
+            all.push(found.map_err(|fault| self.error(index, fault))?);
         }
         Ok(all)
     }

@@ -42,11 +42,6 @@ pub mod faults {
         static PLAN: RefCell<Option<Plan>> = const { RefCell::new(None) };
     }
 
-    /// Records the names of the calls that `work` makes.
-    pub fn record<T>(work: impl FnOnce() -> T) -> (T, Vec<&'static str>) {
-        run(0, None, 0, false, work)
-    }
-
     /// Lets the `nth` call (of that name) fail, once or from then on.
     pub fn run<T>(
         nth: usize,

@@ -269,13 +269,13 @@ pub fn space(fd: BorrowedFd) -> Os<Space> {
     const RAMFS_MAGIC: i64 = 0x8584_58F6;
     let block = stat.f_bsize as u64;
     #[allow(clippy::unnecessary_cast)] // the widths differ between platforms
-    let kind = stat.f_type as i64;
+    let kind = stat.f_type as _;
     Ok(Space {
         free_bytes: stat.f_bavail.saturating_mul(block),
         total_bytes: stat.f_blocks.saturating_mul(block),
         free_inodes: stat.f_ffree,
         total_inodes: stat.f_files,
-        in_memory: kind == libc::TMPFS_MAGIC as i64 || kind == RAMFS_MAGIC,
+        in_memory: kind == libc::TMPFS_MAGIC || kind == RAMFS_MAGIC,
     })
 }
 

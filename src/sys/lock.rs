@@ -1,6 +1,6 @@
 //! The two kinds of file lock that the kernel drops at death.
 use super::Os;
-use super::call::{once, retry};
+use super::call::retry;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// How a byte of the lock file is held.
@@ -21,7 +21,7 @@ pub fn flock(fd: BorrowedFd, mode: KeyLockMode) -> Os<()> {
     retry("flock", || unsafe { libc::flock(fd.as_raw_fd(), how | libc::LOCK_NB) }).map(drop)
 }
 
-fn ofd(fd: BorrowedFd, byte: u64, kind: i32) -> Os<()> {
+fn ofd(fd: BorrowedFd, byte: u64, kind: i32) -> i32 {
     // SAFETY: all zero is a valid `flock`, and its pid must be 0 here.
     let mut range: libc::flock64 = unsafe { std::mem::zeroed() };
     range.l_type = kind as _;
@@ -29,24 +29,21 @@ fn ofd(fd: BorrowedFd, byte: u64, kind: i32) -> Os<()> {
     range.l_start = byte as i64;
     range.l_len = 1;
     // SAFETY: the struct outlives the call.
-    once("fcntl", || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &range) }).map(drop)
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &range) }
 }
 
-/// Takes one byte without waiting: EAGAIN or EACCES where another opening holds it. Does not
+/// Takes one byte without waiting: EAGAIN where another opening holds it. Does not
 /// exclude other users of the same descriptor.
 pub fn ofd_lock(fd: BorrowedFd, byte: u64, mode: KeyLockMode) -> Os<()> {
     let kind = match mode {
         KeyLockMode::Shared => libc::F_RDLCK,
         KeyLockMode::Exclusive => libc::F_WRLCK,
     };
-    loop {
-        match ofd(fd, byte, kind) {
-            Err(libc::EINTR) => {}
-            answer => return answer,
-        }
-    }
+    retry("fcntl", || ofd(fd, byte, kind)).map(drop)
 }
 
-pub fn ofd_unlock(fd: BorrowedFd, byte: u64) -> Os<()> {
-    ofd(fd, byte, libc::F_UNLCK)
+/// Lets one byte go. Not through the seam: to unlock the very range that one holds takes no memory and no waiting, so
+/// the kernel has no failure for it.
+pub fn ofd_unlock(fd: BorrowedFd, byte: u64) {
+    ofd(fd, byte, libc::F_UNLCK);
 }

@@ -8,6 +8,7 @@ use crate::sys::{KeyLockMode, Region, try_box};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
+#[allow(clippy::large_enum_variant)] // there are a few of them in a process
 pub enum AnyTier {
     Dir(DirTier),
     Memory(MemoryTier),
@@ -18,6 +19,7 @@ pub enum Hold {
     Memory,
 }
 
+#[allow(clippy::large_enum_variant)] // the large one is on the stack only while it is made
 pub enum Draft {
     /// In a box, since it is handed on.
     Dir(Box<dir::Draft>),

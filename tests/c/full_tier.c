@@ -365,7 +365,7 @@ static void twice(void)
     own_mounts();
     const char *a = tmpfs_of("a", "size=64k"), *b = dir_of("b"), *link = path_of("link"), *bound = dir_of("bound");
     SYS(symlink(a, link));
-    SYS(mount(a, bound, NULL, MS_BIND, NULL));
+    SYS(mount(a, bound, "none", MS_BIND, NULL));
     vfs_t *s = open_logged(say("%s,%s,%s/.,%s,%s,%s", a, link, a, bound, b, b));
     CHECK(logged[VFS_LOG_INFO] >= 1);
     CHECK_OK(put(s, "up", 4096, 1, 0));

@@ -263,7 +263,7 @@ UNUSED static void own_mounts(void)
         if (!refused && put_text("/proc/self/gid_map", map) != 0)
             refused = errno;
     }
-    if (!refused && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+    if (!refused && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0)
         refused = errno;
     if (refused) {
         skipped("no mount namespace here: %s", strerror(refused));

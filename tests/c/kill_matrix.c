@@ -236,7 +236,8 @@ static void verify(int killed, int32_t status, const char *what)
     enum state new = op->new_owner == NOBODY ? ABSENT : op->run == NULL ? IS_OLD : IS_NEW;
     snprintf(when, sizeof when, "%s %s", op->name, what);
     enum state now = state_of(reader, when);
-    int may_be_old = killed || status != VFS_OK, may_be_new = killed || status == VFS_OK || in_parts();
+    /* (an open that could not reap is still an open) */
+    int may_be_old = killed || status != VFS_OK || op->run == NULL, may_be_new = killed || status == VFS_OK || in_parts();
     if (!(now == old && may_be_old) && !(now == new && may_be_new))
         FAIL("%s (%s): the key is %s", when, killed ? "killed" : status_name(status), state_names[now]);
     if (state_of(neighbour, when) != now)
@@ -411,7 +412,8 @@ int main(int argc, char **argv)
         const char *error = argc > 3 ? argv[e] : NULL;
         for (int i = 0; i < count; i++) {
             char inject[128], what[160];
-            if (error && strcmp(calls[i].name, "getppid") == 0)
+            /* (a failing brk answers an address that is none, which the C library does not survive) */
+            if (error && (strcmp(calls[i].name, "getppid") == 0 || strcmp(calls[i].name, "brk") == 0))
                 continue;
             snprintf(inject, sizeof inject, "inject=%.31s:%s%.20s:when=%d", calls[i].name, error ? "error=" : "signal=",
                      error ? error : "SIGKILL", calls[i].number);

@@ -63,7 +63,7 @@ impl Drop for Hold {
         if self.own.is_none()
             && let Ok(fd) = self.ground.lock()
         {
-            let _ = sys::ofd_unlock(fd, self.number); // unlocking what we hold cannot fail
+            sys::ofd_unlock(fd, self.number);
         }
     }
 }
@@ -369,7 +369,7 @@ impl DirTier {
         };
         match sys::ofd_lock(fd, number, mode) {
             Ok(()) => Ok(Some(Hold { ground, number, own })),
-            Err(libc::EAGAIN | libc::EACCES) => Ok(None),
+            Err(libc::EAGAIN) => Ok(None),
             Err(e) => Err(locking(e)),
         }
     }

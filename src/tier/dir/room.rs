@@ -180,6 +180,7 @@ pub struct RoomRef<'a> {
 }
 
 /// What a reaper or a shutdown finds in a room.
+#[allow(clippy::large_enum_variant)] // handed on one at a time, on the stack
 pub enum Entry {
     /// A key's file: a blob's link, or a draft.
     File { key: Key, path: Path, meta: Meta },
