@@ -269,7 +269,7 @@ pub fn space(fd: BorrowedFd) -> Os<Space> {
     const RAMFS_MAGIC: i64 = 0x8584_58F6;
     let block = stat.f_bsize as u64;
     #[allow(clippy::unnecessary_cast)] // the widths differ between platforms
-    let kind = stat.f_type as _;
+    let kind: i64 = stat.f_type as _;
     Ok(Space {
         free_bytes: stat.f_bavail.saturating_mul(block),
         total_bytes: stat.f_blocks.saturating_mul(block),
