@@ -223,7 +223,10 @@ fn own_dir(at: BorrowedFd, name: &CStr, mode: Mode) -> Os<OwnedFd> {
 /// Makes a directory of ours, and gives its mode back where the process's umask takes some of it.
 pub fn make_own_dir(at: BorrowedFd, name: &CStr) -> Os<()> {
     sys::make_dir(at, name)?;
-    let place = sys::open(Some(at), name, Open::Place)?;
+    let place = match sys::open(Some(at), name, Open::Place) {
+        Err(libc::ENOENT) => return Ok(()), // removed again: whoever uses it will see
+        answer => answer?,
+    };
     let meta = sys::stat_fd(place.as_fd())?;
     if meta.permissions() != 0o700 && meta.uid == sys::effective_uid() {
         sys::set_mode_of_place(place.as_fd(), 0o700)?;

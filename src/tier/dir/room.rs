@@ -55,7 +55,7 @@ impl Room {
             let random = sys::random().map_err(|e| Fault::os(e, "naming a room"))?;
             let _ = write!(id, "{random:016x}"); // fits
             match make_own_dir(owners, id.as_c_str()) {
-                Err(libc::EEXIST | libc::ENOENT) if ground.is_lock_current() => continue, // taken, or reaped at once
+                Err(libc::EEXIST) => continue,
                 answer => answer.map_err(|e| Fault::os(e, "making a room"))?,
             }
             match Self::take(owners, &id) {
