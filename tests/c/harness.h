@@ -243,28 +243,32 @@ UNUSED static int put_text(const char *path, const char *text)
     return wrote == (ssize_t)strlen(text) ? 0 : -1;
 }
 
-/* Moves this process to a mount namespace of its own. Where that is not allowed: says so, and exits. */
-UNUSED static void own_mounts(void)
+/* Moves this process to a mount namespace of its own; 0, or the errno of what is not allowed. */
+UNUSED static int try_own_mounts(void)
 {
     uid_t uid = getuid();
     gid_t gid = getgid();
-    int refused = 0;
     if (geteuid() == 0) {
         if (unshare(CLONE_NEWNS) != 0)
-            refused = errno;
-    } else if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) {
-        refused = errno;
+            return errno;
     } else {
+        if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+            return errno;
         char map[64];
         snprintf(map, sizeof map, "0 %u 1", (unsigned)uid);
         if (put_text("/proc/self/setgroups", "deny") != 0 || put_text("/proc/self/uid_map", map) != 0)
-            refused = errno;
+            return errno;
         snprintf(map, sizeof map, "0 %u 1", (unsigned)gid);
-        if (!refused && put_text("/proc/self/gid_map", map) != 0)
-            refused = errno;
+        if (put_text("/proc/self/gid_map", map) != 0)
+            return errno;
     }
-    if (!refused && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0)
-        refused = errno;
+    return mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 ? 0 : errno;
+}
+
+/* The same. Where it is not allowed: says so, and exits. */
+UNUSED static void own_mounts(void)
+{
+    int refused = try_own_mounts();
     if (refused) {
         skipped("no mount namespace here: %s", strerror(refused));
         exit(0);

@@ -1,0 +1,188 @@
+//! What a directory tier does with drafts, blobs and holds: the contract of [`Tier`].
+use super::draft::Draft;
+use super::ground::{absent, found};
+use super::{DirTier, GROUND_TRIES, Hold, LOOK_AGAIN};
+use crate::error::Fault;
+use crate::key::Key;
+use crate::sys::{self, KeyLockMode, Open, Region};
+use crate::tier::{Blob, Found, Publish, Tier};
+use std::os::fd::AsFd;
+
+impl Tier for DirTier {
+    type Hold = Hold;
+    type Draft = Draft;
+
+    fn find(&self, key: &Key) -> Result<Option<Blob>, Fault> {
+        let opening = "opening a blob";
+        let ground = match self.ground(false) {
+            Err(fault) if fault.is_nothing_here() => return Ok(None),
+            answer => answer?,
+        };
+        let file = match sys::open(Some(ground.objects.as_fd()), key.as_c_str(), Open::Read) {
+            Ok(file) => file,
+            Err(e) => return absent(e, opening),
+        };
+        let meta = sys::stat_fd(file.as_fd()).map_err(|e| Fault::os(e, opening))?;
+        Ok(Some(Blob::File(file, found(&meta)?)))
+    }
+
+    fn look(&self, key: &Key) -> Result<Option<Found>, Fault> {
+        let ground = match self.ground(false) {
+            Err(fault) if fault.is_nothing_here() => return Ok(None),
+            answer => answer?,
+        };
+        match sys::stat(Some(ground.objects.as_fd()), key.as_c_str()) {
+            Ok(meta) => found(&meta).map(Some),
+            Err(e) => absent(e, "looking for a blob"),
+        }
+    }
+
+    fn look_held(&self, hold: &Hold, key: &Key) -> Result<Option<Found>, Fault> {
+        hold.ground.look(key)
+    }
+
+    fn hold(&self, number: u64, mode: KeyLockMode) -> Result<Option<Hold>, Fault> {
+        let to_change = mode == KeyLockMode::Exclusive;
+        for _ in 0..GROUND_TRIES {
+            let ground = self.ground(to_change)?;
+            let Some(hold) = self.try_hold(ground.clone(), number, mode)? else {
+                return Ok(None);
+            };
+            // Only now: while we waited the lock file, or all of it, may have been removed or hidden.
+            if ground.is_lock_current() {
+                return Ok(Some(hold));
+            }
+            drop(hold);
+            self.forget(&ground);
+        }
+        Err(Fault::os(libc::ESTALE, "locking a key: the tier's directories go away again and again"))
+    }
+
+    fn draft(&self, key: &Key) -> Result<Draft, Fault> {
+        let mut last = Fault::os(libc::ESTALE, "making a draft");
+        for _ in 0..GROUND_TRIES {
+            let ground = self.ground(true)?;
+            match self.draft_on(&ground, key) {
+                // Somebody removed our directories: make them anew.
+                Err(fault) if fault.is_lost_ground() => {
+                    last = fault;
+                    let lost_room = self.current_room().is_some_and(|room| self.forget_lost_room(&room));
+                    if !lost_room || !ground.is_current() {
+                        self.forget(&ground);
+                    }
+                }
+                answer => return answer,
+            }
+        }
+        Err(last)
+    }
+
+    fn append(&self, draft: &mut Draft, data: &[u8]) -> Result<(), Fault> {
+        let more = data.len() as u64;
+        self.allow(draft, more)?;
+        if let Err(e) = sys::write_all(draft.file.as_fd(), data, draft.len) {
+            draft.uncharge(more);
+            let free = sys::space(draft.file.as_fd()).ok().map(|space| space.free_bytes);
+            let _ = sys::truncate(draft.file.as_fd(), draft.len); // gives back what was written of it
+            return Err(Fault { free, ..Fault::os(e, "writing a blob") });
+        }
+        draft.len += more;
+        draft.appends = draft.appends.saturating_add(1);
+        Ok(())
+    }
+
+    fn reserve(&self, draft: &mut Draft, len: usize) -> Result<Region, Fault> {
+        let no_memory = |_| Fault::memory("reserving memory for a writer");
+        if !draft.in_memory {
+            return Region::private(len).map_err(no_memory);
+        }
+        let more = len as u64;
+        self.allow(draft, more)?;
+        match sys::reserve(draft.file.as_fd(), draft.len, more) {
+            Ok(()) => Region::of_file(draft.file.as_fd(), draft.len, len).map_err(|e| {
+                draft.uncharge(more);
+                no_memory(e)
+            }),
+            Err(libc::EOPNOTSUPP | libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::EINTR) => {
+                draft.uncharge(more);
+                Region::private(len).map_err(no_memory)
+            }
+            Err(e) => {
+                draft.uncharge(more);
+                let free = sys::space(draft.file.as_fd()).ok().map(|space| space.free_bytes);
+                Err(Fault { free, ..Fault::os(e, "reserving room for a writer") })
+            }
+        }
+    }
+
+    fn settle(&self, draft: &mut Draft, region: &Region) -> Result<(), Fault> {
+        if region.is_private() {
+            return self.append(draft, region.bytes());
+        }
+        draft.len += region.len() as u64;
+        Ok(())
+    }
+
+    fn publish(&self, hold: &Hold, draft: &mut Draft, how: Publish) -> Result<(), Fault> {
+        let publishing = |e| Fault::os(e, "publishing a blob");
+        if hold.ground.owners_ident != draft.room.ground.owners_ident {
+            return Err(publishing(libc::ESTALE));
+        }
+        // Its name is its own, unless somebody removed the file by hand and a thread made another: a look costs as much
+        // as a lock, and a small blob written at one go leaves no time for that.
+        let slow = draft.appends != 1 || draft.len > LOOK_AGAIN;
+        if slow && sys::stat_fd(draft.file.as_fd()).map_err(publishing)?.links == 0 {
+            return Err(publishing(libc::ESTALE));
+        }
+        let room = draft.room.dir()?;
+        let (objects, to) = hold.ground.place(&draft.key)?;
+        let from = draft.path();
+        let (from, to) = (from.as_c_str(), to.as_c_str());
+        match how {
+            Publish { over: false, persist: false } => sys::link(room, from, objects, to),
+            Publish { over: true, persist: false } => {
+                let spare = draft.room.spare();
+                let moved = sys::link(room, from, room, spare.as_c_str())
+                    .and_then(|()| sys::rename(room, spare.as_c_str(), objects, to));
+                if moved.is_err() {
+                    let _ = sys::unlink(room, spare.as_c_str()); // else it goes with the room
+                }
+                moved
+            }
+            Publish { over: false, persist: true } => match sys::rename_new(room, from, objects, to) {
+                // Under the key's lock a look is as good.
+                Err(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => match sys::stat(Some(objects), to) {
+                    Err(libc::ENOENT) => sys::rename(room, from, objects, to),
+                    Ok(_) => Err(libc::EEXIST),
+                    Err(e) => Err(e),
+                },
+                answer => answer,
+            },
+            Publish { over: true, persist: true } => sys::rename(room, from, objects, to),
+        }
+        .map_err(publishing)?;
+        draft.published = true;
+        draft.budget.published(draft.charged, draft.len, how.persist);
+        Ok(())
+    }
+
+    fn withdraw(&self, hold: &Hold, draft: &mut Draft) -> Result<(), Fault> {
+        hold.ground.unlink(&draft.key)?;
+        if let Ok(dir) = draft.room.dir() {
+            let _ = sys::unlink(dir, draft.path().as_c_str()); // a persistent one has none
+        }
+        draft.budget.removed(draft.len);
+        Ok(())
+    }
+
+    fn remove(&self, hold: &Hold, key: &Key, found: &Found) -> Result<(), Fault> {
+        hold.ground.unlink(key)?;
+        self.release(hold, key, found);
+        Ok(())
+    }
+
+    fn release(&self, hold: &Hold, key: &Key, found: &Found) {
+        // Bytes that cannot be freed now go with their owner.
+        let _ = self.unlink_owner(&hold.ground, key, found);
+    }
+}
