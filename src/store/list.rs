@@ -1,5 +1,5 @@
 //! Listing the keys of a store, one tier after the other, without a lock.
-use super::{Inner, Stat};
+use super::{Inner, Orphans, Stat};
 use crate::error::{Code, Error, Fault, Result};
 use crate::key::Key;
 use crate::sys::{Kin, Names, Shared};
@@ -16,6 +16,8 @@ pub struct List {
     /// How many layers, in the order of looking up, were begun.
     begun: usize,
     names: Source,
+    /// The dead owners of the tier that is being listed.
+    dead: Vec<Box<[u8]>>,
     key: Option<Key>,
     fault: Option<(usize, Fault)>,
 }
@@ -29,7 +31,7 @@ enum Source {
 impl List {
     pub(super) fn new(inner: Shared<Inner>) -> Result<List> {
         let kin = Kin::here().map_err(|e| Fault::last(Code::NoMemory, e, "listing the store"))?;
-        let mut list = List { inner, kin, begun: 0, names: Source::None, key: None, fault: None };
+        let mut list = List { inner, kin, begun: 0, names: Source::None, dead: Vec::new(), key: None, fault: None };
         while list.begin_next()? && matches!(list.names, Source::None) {}
         match list.fault {
             Some((index, fault)) if matches!(list.names, Source::None) => Err(list.inner.stack.error(index, fault)),
@@ -50,7 +52,10 @@ impl List {
                 self.names = Source::Memory(index, keys.into_iter());
             }
             AnyTier::Dir(tier) => match tier.names() {
-                Ok(Some(names)) => self.names = Source::Dir(index, names),
+                Ok(Some(names)) => {
+                    self.dead = tier.dead_owners().unwrap_or_default(); // unknown owners count as alive
+                    self.names = Source::Dir(index, names);
+                }
                 Ok(None) => {}
                 Err(fault) if fault.is_final() => return Err(stack.error(index, fault)),
                 Err(fault) => self.fault = self.fault.or(Some((index, fault))),
@@ -102,7 +107,7 @@ impl List {
                 continue;
             }
             if let Some(found) = look(index) {
-                let stat = self.inner.stat(index, &key, &found, true)?;
+                let stat = self.inner.stat(index, &key, &found, Orphans::Of(&self.dead))?;
                 return Ok(Some((self.key.insert(key).as_c_str(), stat)));
             }
         }

@@ -29,6 +29,9 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
+/// How long opening waits for keys of dead owners that others hold.
+const OPEN_PATIENCE: Duration = Duration::from_millis(100);
+
 /// How a blob is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
@@ -116,6 +119,15 @@ pub struct Store {
     inner: Shared<Inner>,
 }
 
+/// How a blob's stat tells whether its owner is dead: a look at each owner is not for every call.
+#[derive(Clone, Copy)]
+enum Orphans<'a> {
+    Untold,
+    Ask,
+    /// These are the dead owners of its tier.
+    Of(&'a [Box<[u8]>]),
+}
+
 impl Inner {
     /// Whether the handle can be read through.
     fn check_open(&self) -> Result<()> {
@@ -149,7 +161,7 @@ impl Inner {
         self.stack.find(key, |tier| tier.look(key))
     }
 
-    fn stat(&self, index: usize, key: &Key, found: &Found, orphan: bool) -> Result<Stat> {
+    fn stat(&self, index: usize, key: &Key, found: &Found, orphans: Orphans) -> Result<Stat> {
         let mut stat = Stat {
             size: found.size,
             stored_at_ns: found.stored_at_ns,
@@ -162,7 +174,12 @@ impl Inner {
             AnyTier::Memory(_) => (stat.owned, stat.persistent) = (found.has_owner, !found.has_owner),
             AnyTier::Dir(tier) if found.has_owner => {
                 stat.owned = tier.owns(key, found).map_err(on_tier)?;
-                stat.orphan = orphan && !stat.owned && tier.is_orphan(key, found).map_err(on_tier)?;
+                stat.orphan = match orphans {
+                    _ if stat.owned => false,
+                    Orphans::Untold => false,
+                    Orphans::Ask => tier.is_orphan(key, found).map_err(on_tier)?,
+                    Orphans::Of(dead) => tier.is_owned_by(dead, key, found).map_err(on_tier)?,
+                };
             }
             // One link may also mean that it is being removed just now.
             AnyTier::Dir(tier) => {
@@ -201,7 +218,7 @@ impl Store {
         let inner = Inner { stack, specs, uid, read_only, logger, shut, poisoned };
         inner.try_tiers()?;
         if !read_only {
-            let _ = inner.reap(Duration::ZERO); // what cannot be removed now is for the next one
+            let _ = inner.reap(OPEN_PATIENCE); // what cannot be removed now is for the next one
         }
         Ok(Store { inner: Shared::try_new(inner).map_err(no_memory)? })
     }
@@ -231,7 +248,7 @@ impl Store {
     ) -> Result<usize> {
         let (index, blob) = self.inner.find(key)?;
         let told = match stat {
-            Some(_) => self.inner.stat(index, key, &blob.found(), false)?,
+            Some(_) => self.inner.stat(index, key, &blob.found(), Orphans::Untold)?,
             None => Stat::default(),
         };
         let len = blob.read(offset, buf).map_err(|fault| self.inner.stack.error(index, fault))?;
@@ -265,7 +282,7 @@ impl Store {
     /// What is known of the blob.
     pub fn stat(&self, key: &Key) -> Result<Stat> {
         let (index, found) = self.inner.look(key)?;
-        self.inner.stat(index, key, &found, true)
+        self.inner.stat(index, key, &found, Orphans::Ask)
     }
 
     /// Removes the key, whoever owns it.
@@ -286,7 +303,7 @@ impl Store {
     pub fn map(&self, key: &Key, stat: Option<&mut Stat>) -> Result<View> {
         let (index, blob) = self.inner.find(key)?;
         let told = match stat {
-            Some(_) => self.inner.stat(index, key, &blob.found(), false)?,
+            Some(_) => self.inner.stat(index, key, &blob.found(), Orphans::Untold)?,
             None => Stat::default(),
         };
         let view = View::of(blob).map_err(|fault| self.inner.stack.error(index, fault))?;

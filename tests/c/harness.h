@@ -248,10 +248,7 @@ UNUSED static int try_own_mounts(void)
 {
     uid_t uid = getuid();
     gid_t gid = getgid();
-    if (geteuid() == 0) {
-        if (unshare(CLONE_NEWNS) != 0)
-            return errno;
-    } else {
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0) { /* root in a container may not be allowed it */
         if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
             return errno;
         char map[64];

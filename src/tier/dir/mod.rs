@@ -221,6 +221,34 @@ impl DirTier {
         Ok(owner.is_some_and(|owner| room::is_dead(owners, owner.id.as_c_str())))
     }
 
+    /// The owners that are dead but not reaped yet, for a listing, which asks for many blobs.
+    pub fn dead_owners(&self) -> Result<Vec<Box<[u8]>>, Fault> {
+        let looking = |e| Fault::os(e, "looking for dead owners");
+        let ground = self.ground(false)?;
+        let mut dead = Vec::new();
+        let mut names = match Names::open(ground.owners.as_fd(), c".") {
+            Err(libc::ENOENT) => return Ok(dead),
+            answer => answer.map_err(looking)?,
+        };
+        while let Some(id) = names.next().map_err(looking)? {
+            if room::is_dead(ground.owners.as_fd(), id) {
+                let copy = sys::try_concat(&[id.to_bytes()]);
+                let kept = copy.and_then(|copy| sys::try_push(&mut dead, copy));
+                kept.map_err(|NoMemory| Fault::memory("looking for dead owners"))?;
+            }
+        }
+        Ok(dead)
+    }
+
+    /// Whether one of these owners has the blob `found` under `key`.
+    pub fn is_owned_by(&self, ids: &[Box<[u8]>], key: &Key, found: &Found) -> Result<bool, Fault> {
+        if ids.is_empty() {
+            return Ok(false);
+        }
+        let ground = self.ground(false)?;
+        Ok(ids.iter().any(|id| room::link_of(ground.owners.as_fd(), id, key, found.ident).is_some()))
+    }
+
     /// Whether the store `name` has a directory here.
     pub fn has_store(&self, name: &Key) -> bool {
         let found = self.ground(false).and_then(|ground| {

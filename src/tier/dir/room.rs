@@ -279,23 +279,31 @@ pub fn owner_of(owners: BorrowedFd, key: &Key, ident: Ident) -> Os<Option<Owner>
         answer => answer?,
     };
     while let Some(name) = names.next()? {
-        for sub in 0.. {
-            let mut link = path(&[name.to_bytes(), b"/"]);
-            link.push(file(sub, key.as_bytes()).as_bytes());
-            if sys::stat(Some(owners), link.as_c_str()).is_ok_and(|meta| meta.ident == ident) {
-                let mut id = Text::new();
-                id.push(name.to_bytes());
-                return Ok(Some(Owner { id, link }));
-            }
-            // Sub-rooms are made in order and stay until the room ends.
-            let mut next = path(&[name.to_bytes(), b"/"]);
-            next.push(sub_room(sub + 1).as_bytes());
-            if sys::stat(Some(owners), next.as_c_str()).is_err() {
-                break;
-            }
+        if let Some(link) = link_of(owners, name.to_bytes(), key, ident) {
+            let mut id = Text::new();
+            id.push(name.to_bytes());
+            return Ok(Some(Owner { id, link }));
         }
     }
     Ok(None)
+}
+
+/// Where the owner `id` has its link to the blob `ident` of `key`, if it has one.
+pub fn link_of(owners: BorrowedFd, id: &[u8], key: &Key, ident: Ident) -> Option<Path> {
+    for sub in 0.. {
+        let mut link = path(&[id, b"/"]);
+        link.push(file(sub, key.as_bytes()).as_bytes());
+        if sys::stat(Some(owners), link.as_c_str()).is_ok_and(|meta| meta.ident == ident) {
+            return Some(link);
+        }
+        // Sub-rooms are made in order and stay until the room ends.
+        let mut next = path(&[id, b"/"]);
+        next.push(sub_room(sub + 1).as_bytes());
+        if sys::stat(Some(owners), next.as_c_str()).is_err() {
+            return None;
+        }
+    }
+    None
 }
 
 /// Takes the room `id` if its owner is dead. The lock is held by what is answered.
