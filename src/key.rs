@@ -16,6 +16,7 @@ pub struct Key {
 
 impl Key {
     /// Checks the rules. Fails with [`Code::Key`].
+    #[inline]
     pub fn new(key: impl AsRef<[u8]>) -> Result<Key> {
         let key = key.as_ref();
         let bad = key.is_empty() || key.len() > KEY_MAX || key == b"." || key == b"..";

@@ -77,6 +77,7 @@ pub struct Text<const N: usize> {
 }
 
 impl<const N: usize> Text<N> {
+    #[inline(always)]
     pub const fn new() -> Self {
         let mut bytes = [MaybeUninit::uninit(); N];
         bytes[0] = MaybeUninit::new(0);

@@ -4,7 +4,7 @@ use super::memory::{self, MemoryTier};
 use super::{Blob, Found, Publish, Tier};
 use crate::error::Fault;
 use crate::key::Key;
-use crate::sys::{KeyLockMode, Region, try_box};
+use crate::sys::{KeyLockMode, Region};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
@@ -19,11 +19,10 @@ pub enum Hold {
     Memory,
 }
 
-#[allow(clippy::large_enum_variant)] // the large one is on the stack only while it is made
 pub enum Draft {
-    /// In a box, since it is handed on.
+    // In boxes, since they are handed on.
     Dir(Box<dir::Draft>),
-    Memory(memory::Draft),
+    Memory(Box<memory::Draft>),
 }
 
 impl Draft {
@@ -100,9 +99,7 @@ impl Tier for AnyTier {
 
     fn draft(&self, key: &Key) -> Result<Draft, Fault> {
         match self {
-            AnyTier::Dir(tier) => {
-                Ok(Draft::Dir(try_box(tier.draft(key)?).map_err(|_| Fault::memory("making a draft"))?))
-            }
+            AnyTier::Dir(tier) => tier.draft(key).map(Draft::Dir),
             AnyTier::Memory(tier) => tier.draft(key).map(Draft::Memory),
         }
     }

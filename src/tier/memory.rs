@@ -190,7 +190,7 @@ impl Drop for MemoryTier {
 impl Tier for MemoryTier {
     /// The store's own lock inside the process is enough.
     type Hold = ();
-    type Draft = Draft;
+    type Draft = Box<Draft>;
 
     fn find(&self, key: &Key) -> Result<Option<Blob>, Fault> {
         Ok(self.state().blobs.get(key.as_bytes()).cloned().map(Blob::Memory))
@@ -208,14 +208,15 @@ impl Tier for MemoryTier {
         Ok(Some(()))
     }
 
-    fn draft(&self, key: &Key) -> Result<Draft, Fault> {
+    fn draft(&self, key: &Key) -> Result<Box<Draft>, Fault> {
         if self.state().closed {
             return Err(Fault::last(Code::Shutdown, 0, "making a draft"));
         }
-        Ok(Draft { key: *key, block: Block::new(), charged: 0, used: self.used.clone() })
+        let draft = Draft { key: *key, block: Block::new(), charged: 0, used: self.used.clone() };
+        sys::try_box(draft).map_err(|_| Fault::memory("making a draft"))
     }
 
-    fn append(&self, draft: &mut Draft, data: &[u8]) -> Result<(), Fault> {
+    fn append(&self, draft: &mut Box<Draft>, data: &[u8]) -> Result<(), Fault> {
         let more = data.len() as u64;
         self.charge(draft, more)?;
         draft.block.append(data).map_err(|_| {
@@ -224,15 +225,15 @@ impl Tier for MemoryTier {
         })
     }
 
-    fn reserve(&self, _draft: &mut Draft, len: usize) -> Result<Region, Fault> {
+    fn reserve(&self, _draft: &mut Box<Draft>, len: usize) -> Result<Region, Fault> {
         Region::private(len).map_err(|_| Fault::memory("reserving memory for a writer"))
     }
 
-    fn settle(&self, draft: &mut Draft, region: &Region) -> Result<(), Fault> {
+    fn settle(&self, draft: &mut Box<Draft>, region: &Region) -> Result<(), Fault> {
         self.append(draft, region.bytes())
     }
 
-    fn publish(&self, _hold: &(), draft: &mut Draft, how: Publish) -> Result<(), Fault> {
+    fn publish(&self, _hold: &(), draft: &mut Box<Draft>, how: Publish) -> Result<(), Fault> {
         let no_memory = |_| Fault::os(libc::ENOMEM, "publishing a blob in this process's memory");
         let mut state = self.state();
         if state.closed {
@@ -263,7 +264,7 @@ impl Tier for MemoryTier {
         Ok(())
     }
 
-    fn withdraw(&self, hold: &(), draft: &mut Draft) -> Result<(), Fault> {
+    fn withdraw(&self, hold: &(), draft: &mut Box<Draft>) -> Result<(), Fault> {
         let key = draft.key;
         if let Some(found) = self.look(&key)? {
             self.remove(hold, &key, &found)?;

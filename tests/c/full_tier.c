@@ -346,6 +346,10 @@ static void forbidden(void)
     int root = geteuid() == 0;
     if (root)
         public_scratch();
+    if (root && !several_users()) {
+        skipped("root is the only user here, and nothing is forbidden to it");
+        return;
+    }
     const char *closed = dir_of("closed"), *a = dir_of("closed/a"), *b = dir_of("b");
     if (root) {
         SYS(chown(closed, 65534, 65534));

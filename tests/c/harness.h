@@ -287,6 +287,18 @@ UNUSED static const char *tmpfs_of(const char *name, const char *settings)
     return dir;
 }
 
+/* Whether this process could be another user: root of a user namespace may be the only one there. */
+UNUSED static int several_users(void)
+{
+    pid_t pid = fork();
+    SYS(pid);
+    if (pid == 0)
+        _exit(setresuid(65534, 65534, 65534) != 0);
+    int state = 0;
+    CHECK(waitpid(pid, &state, 0) == pid);
+    return WIFEXITED(state) && WEXITSTATUS(state) == 0;
+}
+
 /* As root: moves the scratch directory to a place that any user can reach, in a mount namespace of our own. */
 UNUSED static void public_scratch(void)
 {

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 
 impl Tier for DirTier {
     type Hold = Hold;
-    type Draft = Draft;
+    type Draft = Box<Draft>;
 
     fn find(&self, key: &Key) -> Result<Option<Blob>, Fault> {
         let opening = "opening a blob";
@@ -58,7 +58,7 @@ impl Tier for DirTier {
         Err(Fault::os(libc::ESTALE, "locking a key: the tier's directories go away again and again"))
     }
 
-    fn draft(&self, key: &Key) -> Result<Draft, Fault> {
+    fn draft(&self, key: &Key) -> Result<Box<Draft>, Fault> {
         let mut last = Fault::os(libc::ESTALE, "making a draft");
         for _ in 0..GROUND_TRIES {
             let ground = self.ground(true)?;
@@ -77,7 +77,7 @@ impl Tier for DirTier {
         Err(last)
     }
 
-    fn append(&self, draft: &mut Draft, data: &[u8]) -> Result<(), Fault> {
+    fn append(&self, draft: &mut Box<Draft>, data: &[u8]) -> Result<(), Fault> {
         let more = data.len() as u64;
         self.allow(draft, more)?;
         if let Err(e) = sys::write_all(draft.file.as_fd(), data, draft.len) {
@@ -91,7 +91,7 @@ impl Tier for DirTier {
         Ok(())
     }
 
-    fn reserve(&self, draft: &mut Draft, len: usize) -> Result<Region, Fault> {
+    fn reserve(&self, draft: &mut Box<Draft>, len: usize) -> Result<Region, Fault> {
         let no_memory = |_| Fault::memory("reserving memory for a writer");
         if !draft.in_memory {
             return Region::private(len).map_err(no_memory);
@@ -115,7 +115,7 @@ impl Tier for DirTier {
         }
     }
 
-    fn settle(&self, draft: &mut Draft, region: &Region) -> Result<(), Fault> {
+    fn settle(&self, draft: &mut Box<Draft>, region: &Region) -> Result<(), Fault> {
         if region.is_private() {
             return self.append(draft, region.bytes());
         }
@@ -123,7 +123,7 @@ impl Tier for DirTier {
         Ok(())
     }
 
-    fn publish(&self, hold: &Hold, draft: &mut Draft, how: Publish) -> Result<(), Fault> {
+    fn publish(&self, hold: &Hold, draft: &mut Box<Draft>, how: Publish) -> Result<(), Fault> {
         let publishing = |e| Fault::os(e, "publishing a blob");
         if hold.ground.owners_ident != draft.room.ground.owners_ident {
             return Err(publishing(libc::ESTALE));
@@ -135,7 +135,7 @@ impl Tier for DirTier {
             return Err(publishing(libc::ESTALE));
         }
         let room = draft.room.dir()?;
-        let (objects, to) = hold.ground.place(&draft.key)?;
+        let (objects, to) = (hold.ground.base()?, hold.ground.place(&draft.key));
         let from = draft.path();
         let (from, to) = (from.as_c_str(), to.as_c_str());
         match how {
@@ -166,7 +166,7 @@ impl Tier for DirTier {
         Ok(())
     }
 
-    fn withdraw(&self, hold: &Hold, draft: &mut Draft) -> Result<(), Fault> {
+    fn withdraw(&self, hold: &Hold, draft: &mut Box<Draft>) -> Result<(), Fault> {
         hold.ground.unlink(&draft.key)?;
         if let Ok(dir) = draft.room.dir() {
             let _ = sys::unlink(dir, draft.path().as_c_str()); // a persistent one has none

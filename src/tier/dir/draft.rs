@@ -31,6 +31,7 @@ impl Draft {
     }
 
     /// Its name in the room.
+    #[inline(always)]
     pub fn path(&self) -> super::ground::Path {
         room::file(self.sub, self.key.as_bytes())
     }

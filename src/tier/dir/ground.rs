@@ -18,7 +18,8 @@ const OWNERS: &CStr = c"owners";
 /// A path below a tier's directory: names of up to 255 bytes and a little between them.
 pub type Path = Text<600>;
 
-/// Puts the parts of a relative path together.
+/// Puts the parts of a relative path together. In line, as all that answers a path, so that it is not copied around.
+#[inline(always)]
 pub fn path(parts: &[&[u8]]) -> Path {
     let mut path = Path::new();
     for part in parts {
@@ -129,17 +130,21 @@ impl Ground {
         .map_err(no_memory)
     }
 
+    /// Our directory on the tier; fails in a forked child.
+    pub fn base(&self) -> Result<BorrowedFd<'_>, Fault> {
+        self.base.borrow().map_err(|e| Fault::os(e, "using a tier"))
+    }
+
     /// Where the blob of a key is published: a path below our directory on the tier, so that under the key's lock,
     /// which lies there, nothing is missed that a removed and remade directory would hide.
-    pub fn place(&self, key: &Key) -> Result<(BorrowedFd<'_>, Path), Fault> {
-        let base = self.base.borrow().map_err(|e| Fault::os(e, "using a tier"))?;
-        Ok((base, path(&[&self.place, key.as_bytes()])))
+    #[inline(always)]
+    pub fn place(&self, key: &Key) -> Path {
+        path(&[&self.place, key.as_bytes()])
     }
 
     /// The blob that is published here under a key; for whoever holds its lock.
     pub fn look(&self, key: &Key) -> Result<Option<Found>, Fault> {
-        let (base, path) = self.place(key)?;
-        match sys::stat(Some(base), path.as_c_str()) {
+        match sys::stat(Some(self.base()?), self.place(key).as_c_str()) {
             Ok(meta) => found(&meta).map(Some),
             Err(e) => absent(e, "looking for a blob"),
         }
@@ -147,8 +152,7 @@ impl Ground {
 
     /// Removes the name of a blob; it may be gone. For whoever holds its lock.
     pub fn unlink(&self, key: &Key) -> Result<(), Fault> {
-        let (base, path) = self.place(key)?;
-        match sys::unlink(base, path.as_c_str()) {
+        match sys::unlink(self.base()?, self.place(key).as_c_str()) {
             Ok(()) | Err(libc::ENOENT) => Ok(()),
             Err(e) => Err(Fault::os(e, "removing a blob")),
         }

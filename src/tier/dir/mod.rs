@@ -184,10 +184,10 @@ impl DirTier {
         }
     }
 
-    fn draft_on(&self, ground: &Shared<Ground>, key: &Key) -> Result<Draft, Fault> {
+    fn draft_on(&self, ground: &Shared<Ground>, key: &Key) -> Result<Box<Draft>, Fault> {
         let room = self.room(ground)?;
         let (file, sub) = room.new_file(key)?;
-        Ok(Draft {
+        let draft = Draft {
             room,
             sub,
             key: *key,
@@ -199,7 +199,8 @@ impl DirTier {
             published: false,
             in_memory: ground.in_memory,
             kin: self.kin,
-        })
+        };
+        sys::try_box(draft).map_err(|_| Fault::memory("making a draft"))
     }
 
     /// Whether the blob `found` under `key` is this handle's own.

@@ -27,21 +27,21 @@ pub struct Room {
 }
 
 /// The path of a key's file in a room: sub-room 0 is the room itself.
+#[inline(always)]
 pub fn file(sub: u32, key: &[u8]) -> Path {
-    let mut file = sub_room(sub);
+    let mut file = Path::new();
     if sub != 0 {
-        file.push(b"/");
+        let _ = write!(file, "\\{sub}/"); // fits
     }
     file.push(key);
     file
 }
 
 /// The name of a sub-room.
+#[inline(always)]
 fn sub_room(sub: u32) -> Path {
     let mut name = Path::new();
-    if sub != 0 {
-        let _ = write!(name, "\\{sub}"); // fits
-    }
+    let _ = write!(name, "\\{sub}"); // fits
     name
 }
 
