@@ -4,6 +4,23 @@
 //! threads, no signal handlers. [`Store`] is the whole of the Rust API; the C ABI in
 //! `include/vfs.h` is a thin skin over it.
 //!
+//! ```
+//! use vfs::{Flags, Key, Options, Store};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let tiers = dir.path().to_str().unwrap();
+//! let store = Store::open(Options { tiers: Some(tiers.as_bytes()), ..Options::default() })?;
+//! let key = Key::new("plot.png")?;
+//! store.store(&key, b"some bytes", Flags::default())?;
+//!
+//! // Any other process of this user that opens the same store on the same tiers does this too.
+//! let view = store.map(&key, None)?;
+//! assert_eq!(&view[..4], b"some");
+//! drop(store); // what it stored is gone, but what is held stays
+//! assert_eq!(&view[5..], b"bytes");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # The floors
 //!
 //! ```text
