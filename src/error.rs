@@ -121,7 +121,11 @@ impl Fault {
 
     /// The code of this fault, taken alone.
     pub fn code(&self) -> Code {
-        self.code.unwrap_or(Code::of_errno(self.errno))
+        match self.code {
+            Some(code) => code,
+            None if self.what == NOT_OURS => Code::Permission,
+            None => Code::of_errno(self.errno),
+        }
     }
 
     /// Whether the next tier would fail just so: final codes, and no descriptors.
@@ -136,7 +140,9 @@ impl Fault {
 
     /// Whether the directories under us may have been removed or replaced.
     pub fn is_lost_ground(&self) -> bool {
-        self.code.is_none() && matches!(self.errno, libc::ENOENT | libc::ENOTDIR | libc::ESTALE)
+        self.code.is_none()
+            && self.what != NOT_OURS
+            && matches!(self.errno, libc::ENOENT | libc::ENOTDIR | libc::ESTALE)
     }
 }
 

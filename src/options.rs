@@ -80,14 +80,11 @@ impl Options<'_> {
     pub(crate) fn tiers(&self) -> Result<Vec<TierSpec>> {
         match self.tiers {
             Some(list) => parse_tiers(list),
-            None => {
-                let mut copy = [0; 4096];
-                match sys::environment(TIERS_VARIABLE, &mut copy) {
-                    Ok(Some(list)) if !list.is_empty() => parse_tiers(list),
-                    Ok(_) => parse_tiers(DEFAULT_TIERS.as_bytes()),
-                    Err(()) => Err(Error::new(Code::Invalid, "the environment's VFS_TIERS has more than 4095 bytes")),
-                }
-            }
+            None => match sys::environment(TIERS_VARIABLE) {
+                Ok(Some(list)) if !list.is_empty() => parse_tiers(&list),
+                Ok(_) => parse_tiers(DEFAULT_TIERS.as_bytes()),
+                Err(NoMemory) => Err(Error::new(Code::NoMemory, "reading the environment's VFS_TIERS")),
+            },
         }
     }
 }

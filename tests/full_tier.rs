@@ -24,6 +24,7 @@ c_tests! {
     reserved_memory_cannot_fault: "streaming" "no-fault";
     a_size_hint_picks_the_tier: "streaming" "hints";
     a_stream_with_no_room_left_goes_on_when_room_returns: "streaming" "full-midway";
+    a_stream_goes_up_again_when_room_returned_above: "streaming" "upward";
     streams_in_threads_over_full_tiers_stay_whole: "streaming" "threads";
 }
 

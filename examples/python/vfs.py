@@ -50,8 +50,9 @@ import os
 import sys
 import threading
 import weakref
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Type, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -97,7 +98,7 @@ class VfsError(OSError):
 
     code: int
 
-    def __init__(self, code: int, errno: Optional[int], message: str) -> None:
+    def __init__(self, code: int, errno: int | None, message: str) -> None:
         super().__init__(errno, message)
         self.code = code
 
@@ -105,7 +106,7 @@ class VfsError(OSError):
         # The sentence names the errno already; and KeyError would show a repr.
         return self.strerror or ""
 
-    def __reduce__(self) -> Tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions travel between the processes of multiprocessing.
         return type(self), (self.code, self.errno, self.strerror)
 
@@ -170,7 +171,7 @@ class Panic(VfsError):
     """A bug of the library, caught. The store may be read through, but changes nothing any more: close it."""
 
 
-_ERRORS: Dict[int, Type[VfsError]] = {
+_ERRORS: dict[int, type[VfsError]] = {
     Code.INVALID: Invalid,
     Code.KEY: BadKey,
     Code.NOT_FOUND: NotFound,
@@ -262,7 +263,7 @@ _HANDLE, _STATUS, _U32, _U64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_uint32,
 _TEXT, _BYTES, _LENGTH = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t
 
 # Result first.
-_FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "vfs_open": (_STATUS, _P(_Options), _P(_HANDLE)),
     "vfs_shutdown": (_STATUS, _HANDLE),
     "vfs_close": (None, _HANDLE),
@@ -291,8 +292,8 @@ _FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
 }
 
 
-@functools.lru_cache(maxsize=None)
-def _load(path: Optional[str]) -> Any:
+@functools.cache
+def _load(path: str | None) -> Any:
     # CDLL, not PyDLL: other threads run during a call.
     if path is not None:
         lib = ctypes.CDLL(path)
@@ -315,11 +316,11 @@ def _load(path: Optional[str]) -> Any:
     return lib
 
 
-def _library(path: Union[str, os.PathLike[str], None]) -> Any:
+def _library(path: str | os.PathLike[str] | None) -> Any:
     return _load((os.fspath(path) if path is not None else os.environ.get("VFS_LIBRARY")) or None)
 
 
-def version(library: Union[str, os.PathLike[str], None] = None) -> str:
+def version(library: str | os.PathLike[str] | None = None) -> str:
     """The version of the library that is loaded."""
     text: bytes = _library(library).vfs_version()
     return text.decode()
@@ -358,7 +359,7 @@ _SIMPLE, _WRITABLE = 0, 1
 
 
 @contextlib.contextmanager
-def _memory_of(data: ReadableBuffer, flags: int = _SIMPLE) -> Iterator[Tuple[Optional[int], int]]:
+def _memory_of(data: ReadableBuffer, flags: int = _SIMPLE) -> Iterator[tuple[int | None, int]]:
     """The address and length of a bytes-like object, which can be neither moved nor resized meanwhile."""
     with memoryview(data.data if isinstance(data, View) else data) as whole:
         if not whole.c_contiguous:
@@ -405,7 +406,7 @@ def _array(address: int, length: int, owner: _Handle) -> ctypes.Array[ctypes.c_u
     be part of a cycle itself.
     """
     array = (ctypes.c_ubyte * length).from_address(address)
-    setattr(array, "owner", owner)
+    array.owner = owner  # type: ignore[attr-defined]
     _untrack(array)
     return array
 
@@ -413,7 +414,7 @@ def _array(address: int, length: int, owner: _Handle) -> ctypes.Array[ctypes.c_u
 # Arguments
 
 
-def _text(value: Text, what: str, kind: Type[Invalid] = Invalid, code: Code = Code.INVALID) -> bytes:
+def _text(value: Text, what: str, kind: type[Invalid] = Invalid, code: Code = Code.INVALID) -> bytes:
     if isinstance(value, str):
         try:
             raw = value.encode("utf-8", "surrogateescape")
@@ -490,7 +491,7 @@ class TierStat:
     """What is known of one tier."""
 
     kind: str  # "shm", "dir" or "memory"; later versions may add some
-    dir: Optional[str]  # its directory; None for memory
+    dir: str | None  # its directory; None for memory
     usable: bool  # when it was last tried
     last_errno: int  # of its last refusal; 0 if there was none yet
     blobs: int  # of this Store, there now
@@ -547,7 +548,7 @@ class View(_Held):
     """
 
     def __init__(self, data: memoryview, stat: Stat) -> None:
-        self._data: Optional[memoryview] = data
+        self._data: memoryview | None = data
         self.stat = stat
         """What is known of the very blob that is shown."""
 
@@ -591,11 +592,11 @@ class Writer(_Held):
 
     def __init__(self, lib: Any, handle: _Handle) -> None:
         self._lib = lib
-        self._handle: Optional[_Handle] = handle
+        self._handle: _Handle | None = handle
         self._turn = threading.Lock()
         # What the last reserve gave, and whether anything else was made of it.
-        self._given: Optional[memoryview] = None
-        self._memory: Optional[weakref.ref[ctypes.Array[ctypes.c_ubyte]]] = None
+        self._given: memoryview | None = None
+        self._memory: weakref.ref[ctypes.Array[ctypes.c_ubyte]] | None = None
 
     @contextlib.contextmanager
     def _use(self) -> Iterator[None]:
@@ -682,7 +683,7 @@ class Writer(_Held):
             self._lib.vfs_abort(handle.take())
 
     def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.ended:
             return
@@ -708,7 +709,7 @@ class Listing(_Held, Iterator[Entry]):
 
     def __init__(self, lib: Any, handle: _Handle) -> None:
         self._lib = lib
-        self._handle: Optional[_Handle] = handle
+        self._handle: _Handle | None = handle
         self._turn = threading.Lock()
 
     def __next__(self) -> Entry:
@@ -751,14 +752,14 @@ class Store(_Held):
 
     def __init__(
         self,
-        name: Optional[Text] = None,
-        tiers: Optional[Text] = None,
+        name: Text | None = None,
+        tiers: Text | None = None,
         *,
         read_only: bool = False,
-        log: Optional[Log] = None,
-        library: Union[str, os.PathLike[str], None] = None,
+        log: Log | None = None,
+        library: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._handle: Optional[_Handle] = None
+        self._handle: _Handle | None = None
         self._lib = lib = _library(library)
         options = _Options(struct_size=ctypes.sizeof(_Options), flags=_READ_ONLY if read_only else 0)
         if name is not None:
@@ -826,11 +827,11 @@ class Store(_Held):
             flags = _flags(replace, persist)
             _check(self._lib, self._call(self._lib.vfs_store, raw, address, length, flags))
 
-    def read(self, key: Text, offset: int = 0, size: Optional[int] = None) -> bytes:
+    def read(self, key: Text, offset: int = 0, size: int | None = None) -> bytes:
         """A copy of a blob's bytes from `offset` on, all or at most `size` of them; b"" at and past the end."""
         return self.read_stat(key, offset, size)[0]
 
-    def read_stat(self, key: Text, offset: int = 0, size: Optional[int] = None) -> Tuple[bytes, Stat]:
+    def read_stat(self, key: Text, offset: int = 0, size: int | None = None) -> tuple[bytes, Stat]:
         """The same, and what is known of the very blob that was read.
 
         Who reads in parts compares `id` from part to part, since the key may be replaced in between.
@@ -887,8 +888,8 @@ class Store(_Held):
             return False
         return _check(self._lib, self._call(self._lib.vfs_has, raw)) == 1
 
-    def __contains__(self, key: Text) -> bool:
-        return self.has(key)
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, (str, bytes)) and self.has(key)
 
     def stat(self, key: Text) -> Stat:
         """What is known of a blob."""
@@ -923,9 +924,9 @@ class Store(_Held):
         _check(self._lib, self._call(self._lib.vfs_reap, ctypes.byref(removed)))
         return removed.value
 
-    def tiers(self) -> Tuple[TierStat, ...]:
+    def tiers(self) -> tuple[TierStat, ...]:
         """How each tier fares, in the order of the list."""
-        tiers: List[TierStat] = []
+        tiers: list[TierStat] = []
         # The paths are the handle's, and close() in another thread would free them.
         handle = self._handle
         try:

@@ -18,6 +18,8 @@ pub struct List {
     names: Source,
     /// The dead owners of the tier that is being listed.
     dead: Vec<Box<[u8]>>,
+    /// Taken from the tier's names, but not told yet.
+    pending: Option<(usize, Key)>,
     key: Option<Key>,
     fault: Option<(usize, Fault)>,
 }
@@ -31,7 +33,8 @@ enum Source {
 impl List {
     pub(super) fn new(inner: Shared<Inner>) -> Result<List> {
         let kin = Kin::here().map_err(|e| Fault::last(Code::NoMemory, e, "listing the store"))?;
-        let mut list = List { inner, kin, begun: 0, names: Source::None, dead: Vec::new(), key: None, fault: None };
+        let mut list =
+            List { inner, kin, begun: 0, names: Source::None, dead: Vec::new(), pending: None, key: None, fault: None };
         while list.begin_next()? && matches!(list.names, Source::None) {}
         match list.fault {
             Some((index, fault)) if matches!(list.names, Source::None) => Err(list.inner.stack.error(index, fault)),
@@ -53,7 +56,7 @@ impl List {
             }
             AnyTier::Dir(tier) => match tier.names() {
                 Ok(Some(names)) => {
-                    self.dead = tier.dead_owners().unwrap_or_default(); // unknown owners count as alive
+                    self.dead = tier.dead_owners().map_err(|fault| stack.error(index, fault))?;
                     self.names = Source::Dir(index, names);
                 }
                 Ok(None) => {}
@@ -97,17 +100,15 @@ impl List {
         if self.kin.in_child() {
             return Err(Error::new(Code::Forked, "going on with a listing that the parent began"));
         }
-        while let Some((index, key)) = self.next_key()? {
-            let stack = &self.inner.stack;
-            let look = |index: usize| stack.layers[index].tier.look(&key).ok().flatten();
-            // A tier before this one hides it, and has shown it.
-            let mut before = stack.order().take_while(|&other| other != index);
-            let skip = |&other: &usize| !(Some(other) == stack.memory && stack.kin.in_child());
-            if before.by_ref().filter(skip).any(|other| look(other).is_some()) {
-                continue;
+        loop {
+            if self.pending.is_none() {
+                self.pending = self.next_key()?;
             }
-            if let Some(found) = look(index) {
-                let stat = self.inner.stat(index, &key, &found, Orphans::Of(&self.dead))?;
+            let Some((index, key)) = self.pending else { break };
+            // A failure leaves it pending, for the next call.
+            let told = self.tell(index, &key)?;
+            self.pending = None;
+            if let Some(stat) = told {
                 return Ok(Some((self.key.insert(key).as_c_str(), stat)));
             }
         }
@@ -115,6 +116,26 @@ impl List {
             Some((index, fault)) => Err(self.inner.stack.error(index, fault)),
             None => Ok(None),
         }
+    }
+
+    /// What is known of a key that a tier named; `None` where it is gone, or hidden by a tier that has shown it.
+    fn tell(&mut self, index: usize, key: &Key) -> Result<Option<Stat>> {
+        let stack = &self.inner.stack;
+        let child = stack.kin.in_child();
+        let before = stack.order().take_while(|&other| other != index);
+        let before = before.filter(|&other| !(child && Some(other) == stack.memory));
+        for other in before.chain([index]) {
+            match stack.layers[other].tier.look(key) {
+                Err(fault) if fault.is_final() => return Err(stack.error(other, fault)),
+                Err(fault) => self.fault = self.fault.or(Some((other, fault))),
+                Ok(None) => {}
+                Ok(Some(found)) if other == index => {
+                    return self.inner.stat(index, key, &found, Orphans::Of(&self.dead)).map(Some);
+                }
+                Ok(Some(_)) => return Ok(None),
+            }
+        }
+        Ok(None)
     }
 
     /// After a panic nothing is changed through this handle any more.

@@ -213,7 +213,7 @@ impl Store {
         let (uid, read_only) = (sys::effective_uid(), options.read_only);
         let logger = Logger::new(options.log);
         let mode = if read_only { Mode::ReadOnly } else { Mode::Create };
-        let stack = Stack::new(&specs, name, uid, mode, kin, &logger)?;
+        let stack = Stack::new(&specs, name, uid, mode, kin, Some(&logger))?;
         let (shut, poisoned) = (AtomicBool::new(false), AtomicBool::new(false));
         let inner = Inner { stack, specs, uid, read_only, logger, shut, poisoned };
         inner.try_tiers()?;
@@ -234,7 +234,7 @@ impl Store {
         inner.check_change()?;
         let mut placement = Placement::new(inner, key, flags, data.len() as u64)?;
         let mut fill = |tier: &AnyTier, draft: &mut _, _: Option<&_>| tier.append(draft, data);
-        let (index, draft) = placement.draft(0, None, &mut fill)?;
+        let (index, draft) = placement.draft(0, 0, None, &mut fill)?;
         placement.publish(index, draft, &mut fill)
     }
 

@@ -49,10 +49,10 @@ impl<'a> Placement<'a> {
             .map_err(|_| Error::new(Code::NoMemory, "storing a key"))
     }
 
-    /// A filled draft in the first tier from `from` on that can take it.
-    pub fn draft(&mut self, from: usize, old: Option<&Draft>, fill: &mut Fill) -> Result<(usize, Draft)> {
+    /// A filled draft in the first tier that can take it: from `from` on to the last, then the first `again` once more.
+    pub fn draft(&mut self, from: usize, again: usize, old: Option<&Draft>, fill: &mut Fill) -> Result<(usize, Draft)> {
         let stack = &self.inner.stack;
-        for index in from..stack.layers.len() {
+        for index in (from..stack.layers.len()).chain(0..again) {
             if self.in_memory_alone && Some(index) != stack.memory {
                 continue;
             }
@@ -114,7 +114,7 @@ impl<'a> Placement<'a> {
                     0
                 }
             };
-            (index, draft) = self.draft(from, Some(&draft), fill)?;
+            (index, draft) = self.draft(from, 0, Some(&draft), fill)?;
         }
     }
 }

@@ -4,9 +4,9 @@ use super::{Inner, TierKind, TierStat, no_memory};
 use crate::error::{Error, Fault, Result};
 use crate::key::Key;
 use crate::sys;
-use crate::tier::Tier;
 use crate::tier::any::AnyTier;
 use crate::tier::dir::{DirTier, Mode, RoomRef};
+use crate::tier::{Found, Tier};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
@@ -18,10 +18,11 @@ fn left(deadline: u64) -> Duration {
 /// Removes all that a room holds, and the room. Answers how many blobs and drafts went.
 fn empty(stack: &Stack, at: usize, room: RoomRef, alive: bool, deadline: u64) -> (u64, std::result::Result<(), Fault>) {
     let mut count = 0;
-    let answer = room.empty(|key, meta| {
+    let answer = room.empty(|key, path, meta| {
         // A dead owner's draft is nobody's; our own may be about to be published by another thread.
         if alive || meta.links > 1 {
-            stack.remove_owned(at, room.ground, key, meta.ident, left(deadline)).map_err(|error| error.to_fault())?;
+            let is_ours = |found: &Found| room.has(path, found.ident);
+            stack.remove_owned(at, room.ground, key, left(deadline), is_ours).map_err(|error| error.to_fault())?;
         }
         count += 1;
         Ok(())
@@ -101,7 +102,7 @@ impl Inner {
             return Ok(());
         }
         let ground = tier.ground(true)?;
-        let removed = self.stack.remove_owned(index, &ground, key, found.ident, super::PATIENCE);
+        let removed = self.stack.remove_owned(index, &ground, key, super::PATIENCE, |now| tier.owns(key, now));
         if removed.map_err(|error| error.to_fault())? {
             tier.unlink_owner(&ground, key, &found)?;
         }
@@ -139,7 +140,7 @@ impl Inner {
             } else if name == self.stack.name {
                 reap_store(&self.stack, deadline, count)
             } else {
-                Stack::new(&self.specs, name, self.uid, Mode::Existing, self.stack.kin, &self.logger)
+                Stack::new(&self.specs, name, self.uid, Mode::Existing, self.stack.kin, None)
                     .and_then(|stack| reap_store(&stack, deadline, count))
             };
             if let Err(error) = reaped {

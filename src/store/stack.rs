@@ -66,7 +66,14 @@ fn lock_number(name: &Key, key: &Key) -> u64 {
 }
 
 impl Stack {
-    pub fn new(specs: &[TierSpec], name: Key, uid: u32, mode: Mode, kin: Kin, logger: &Logger) -> Result<Stack> {
+    pub fn new(
+        specs: &[TierSpec],
+        name: Key,
+        uid: u32,
+        mode: Mode,
+        kin: Kin,
+        logger: Option<&Logger>,
+    ) -> Result<Stack> {
         let mut stack = Stack { name, kin, layers: Vec::new(), memory: None, keys: KeyTable::new() };
         let mut seen: Vec<Ident> = Vec::new();
         for spec in specs {
@@ -78,7 +85,9 @@ impl Stack {
             let twice = ident.is_some_and(|ident| spec.dir.is_none() || seen.contains(&ident));
             if twice {
                 let dir = dir.strip_suffix(b"\0").unwrap_or(dir).escape_ascii();
-                logger.say(Level::Info, format_args!("tier {dir} is the same as one before it, and dropped"));
+                if let Some(logger) = logger {
+                    logger.say(Level::Info, format_args!("tier {dir} is the same as one before it, and dropped"));
+                }
                 continue;
             }
             if let Some(ident) = ident {
@@ -140,7 +149,7 @@ impl Stack {
                 Err(other) => fault = fault.or(Some((index, other))),
             }
         }
-        if self.dirs().count() > 1 {
+        if self.layers.len() > 1 {
             // A writer that moves a key holds it in both tiers: one of them is not the last.
             let _lock = self.lock_all(key, KeyLockMode::Shared, PATIENCE, self.layers.len() - 1)?;
             let (found, again) = self.pass(&mut look)?;
@@ -215,28 +224,39 @@ impl Stack {
         let mut grips: Vec<Grip> = Vec::new();
         grips.try_reserve_exact(count).map_err(|_| Error::new(Code::NoMemory, "locking a key"))?;
         let mut pause = Duration::from_micros(20);
+        // Where a writer waits, its place in the queue: readers that come after it let it go first.
+        let mut turn = None;
         loop {
-            let all = self.try_grips(number, mode, count, &mut grips)?;
-            if all {
-                return Ok(KeyLock { grips, _taken: taken });
+            match self.try_grips(number, mode, count, &mut grips)? {
+                None => return Ok(KeyLock { grips, _taken: taken }),
+                Some(contended) => {
+                    grips.clear();
+                    if mode == KeyLockMode::Exclusive
+                        && turn.as_ref().is_none_or(|&(index, _)| index != contended)
+                        && let AnyTier::Dir(tier) = &self.layers[contended].tier
+                    {
+                        turn = tier.queue(number).map(|hold| (contended, hold));
+                    }
+                }
             }
-            grips.clear();
             if sys::monotonic_ns() >= deadline {
                 return Err(busy());
             }
             sys::sleep(pause);
-            // Waiters that started together should not stay together.
-            pause = (pause * 2).min(Duration::from_micros(1000 + number % 500));
+            // The first in the queue looks often, the others seldom.
+            if turn.is_none() {
+                pause = (pause * 2).min(Duration::from_millis(1));
+            }
         }
     }
 
-    /// One try at all tiers; false where another holds the key.
-    fn try_grips(&self, number: u64, mode: KeyLockMode, count: usize, grips: &mut Vec<Grip>) -> Result<bool> {
+    /// One try at all tiers; answers the one in which another holds the key.
+    fn try_grips(&self, number: u64, mode: KeyLockMode, count: usize, grips: &mut Vec<Grip>) -> Result<Option<usize>> {
         for (index, layer) in self.layers.iter().enumerate().take(count) {
             let grip = match layer.tier.hold(number, mode) {
                 // It may be our own hold in an earlier tier that is in the way.
                 Ok(None) if self.twin(index, mode) => Err(Fault::os(libc::EEXIST, TWIN)),
-                Ok(None) => return Ok(false),
+                Ok(None) => return Ok(Some(index)),
                 Ok(Some(hold)) => Ok(hold),
                 Err(fault) if fault.is_final() => return Err(self.error(index, fault)),
                 Err(fault) => Err(fault),
@@ -244,7 +264,7 @@ impl Stack {
             layer.health.tried(grip.as_ref().err());
             grips.push(grip); // reserved by the caller
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Whether a tier's directory has become the same as an earlier one's: the key's byte would be locked twice.
@@ -303,6 +323,12 @@ impl Stack {
         if how.over {
             // What a killed replace left below the blob that is seen must not come up when that goes.
             self.clear_below(lock, key, &all, visible, at)?;
+            // Should we be killed before what is seen now is cleared, the new blob must be the younger one.
+            if visible.is_some_and(|visible| visible != at)
+                && let Err(fault) = draft.stamp()
+            {
+                return Ok(Published::Refused(fault));
+            }
         }
         match tier.publish(hold, draft, how) {
             Ok(()) => {}
@@ -370,29 +396,35 @@ impl Stack {
         }
     }
 
-    /// Removes the blob of a key from the tier `at` if it is still the one that an owner's room on `ground` holds as
-    /// `ident`; where it is the one that is seen, what lies below it goes first. The owner's link stays.
+    /// Removes the blob of a key from the tier `at` if `is_ours` says so of it; where it is the one that is seen, what it
+    /// hid below goes first. The owner's link stays.
+    ///
+    /// Only under the lock can be said whose it is: a file seen before may be published since, or be another by now.
     pub fn remove_owned(
         &self,
         at: usize,
         ground: &Ground,
         key: &Key,
-        ident: Ident,
         patience: Duration,
+        is_ours: impl Fn(&Found) -> std::result::Result<bool, Fault>,
     ) -> Result<bool> {
+        let on_tier = |fault| self.error(at, fault);
         let lock = self.lock(key, patience)?;
-        let ours = ground.look(key).map_err(|fault| self.error(at, fault))?.is_some_and(|found| found.ident == ident);
-        if !ours {
+        let Some(ours) = ground.look(key).map_err(on_tier)? else { return Ok(false) };
+        if !is_ours(&ours).map_err(on_tier)? {
             return Ok(false);
         }
         let all = self.look_all(&lock, key, Some(at))?;
         // Memory is one handle's alone, and hides nothing here.
         if self.dirs().map(|(index, _)| index).take_while(|&index| index < at).all(|index| all[index].is_none()) {
             for index in (at + 1..self.layers.len()).rev().filter(|&index| Some(index) != self.memory) {
-                self.clear(&lock, key, &all, index)?;
+                // What a killed replace left is older; a newer one was stored by somebody who does not share this tier.
+                if all[index].is_some_and(|below| below.stored_at_ns < ours.stored_at_ns) {
+                    self.clear(&lock, key, &all, index)?;
+                }
             }
         }
-        ground.unlink(key).map_err(|fault| self.error(at, fault))?;
+        ground.unlink(key).map_err(on_tier)?;
         Ok(true)
     }
 }

@@ -52,7 +52,7 @@ impl Writer {
             0 => 0,
             _ => inner.stack.layers.iter().position(roomy).unwrap_or(0), // fits nowhere: unknown
         };
-        let (index, draft) = placement.draft(from, None, &mut |_, _, _| Ok(()))?;
+        let (index, draft) = placement.draft(from, from, None, &mut |_, _, _| Ok(()))?;
         drop(placement);
         Ok(Writer { inner, key: *key, flags, index, draft: Some(draft), region: None })
     }
@@ -92,7 +92,7 @@ impl Writer {
         let mut placement = Placement::new(&self.inner, &self.key, moving, wanted)?;
         placement.refused(self.index, fault)?;
         let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<&Draft>| refill(tier, new, old, &pending);
-        let (index, moved) = placement.draft(self.index + 1, Some(draft), fill)?;
+        let (index, moved) = placement.draft(self.index + 1, self.index, Some(draft), fill)?;
         drop(placement);
         (self.index, self.draft, self.region) = (index, Some(moved), None);
         Ok(())
@@ -130,7 +130,7 @@ impl Writer {
             region = Some(tier.reserve(new, len)?);
             Ok(())
         };
-        let (index, moved) = placement.draft(self.index + 1, Some(draft), fill)?;
+        let (index, moved) = placement.draft(self.index + 1, self.index, Some(draft), fill)?;
         drop(placement);
         (self.index, self.draft, self.region) = (index, Some(moved), region);
         match &mut self.region {

@@ -7,7 +7,8 @@ use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
-type Path = Text<4096>;
+/// A longer path counts as not to be read. Small, since a thread's stack may be.
+type Path = Text<512>;
 
 /// Reads the limits below `root`, which is "" but in tests.
 pub struct MemoryLimit<'a> {
@@ -19,7 +20,7 @@ fn lines(path: &CStr, mut line: impl FnMut(&[u8])) -> bool {
     let Ok(file) = open(None, path, Open::Read) else {
         return false;
     };
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 2048];
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 1024];
     let (mut offset, mut skip) = (0, false);
     loop {
         let Ok(got @ 1..) = read_full(file.as_fd(), &mut buffer, offset) else {

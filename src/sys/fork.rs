@@ -4,7 +4,7 @@
 use super::Os;
 use super::alloc::try_box;
 use super::call::once;
-use super::process::{errno, set_errno, sleep};
+use super::process::{errno, monotonic_ns, set_errno, sleep};
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, TryLockError};
@@ -13,6 +13,9 @@ use std::time::Duration;
 /// Forks that began, and that are over, in this process.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 static OVER: AtomicU64 = AtomicU64::new(0);
+
+/// How long an opening waits for forks of other threads, which take long in big processes.
+const PATIENCE_NS: u64 = 5_000_000_000;
 
 /// Slots for the descriptors of locks, never given back, so that the child's handler can walk them
 /// without a lock.
@@ -76,7 +79,8 @@ impl LockFd {
     /// child would keep the descriptor. Take the lock only afterwards.
     pub fn open(mut open: impl FnMut() -> Os<OwnedFd>) -> Os<LockFd> {
         let lock = LockFd { slot: Slots::claim()? };
-        for _ in 0..200 {
+        let deadline = monotonic_ns() + PATIENCE_NS;
+        loop {
             let begun = BEGUN.load(SeqCst);
             if OVER.load(SeqCst) == begun {
                 let fd = open()?;
@@ -86,9 +90,11 @@ impl LockFd {
                 }
                 lock.close(CLAIMED);
             }
-            sleep(Duration::from_micros(100));
+            if monotonic_ns() >= deadline {
+                return Err(libc::EAGAIN); // this process does nothing but fork
+            }
+            sleep(Duration::from_micros(200));
         }
-        Err(libc::EAGAIN) // this process does nothing but fork
     }
 
     /// The descriptor; EBADF in a forked child.

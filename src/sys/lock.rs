@@ -21,15 +21,27 @@ pub fn flock(fd: BorrowedFd, mode: KeyLockMode) -> Os<()> {
     retry("flock", || unsafe { libc::flock(fd.as_raw_fd(), how | libc::LOCK_NB) }).map(drop)
 }
 
-fn ofd(fd: BorrowedFd, byte: u64, kind: i32) -> i32 {
+fn range(byte: u64, kind: i32) -> libc::flock64 {
     // SAFETY: all zero is a valid `flock`, and its pid must be 0 here.
     let mut range: libc::flock64 = unsafe { std::mem::zeroed() };
     range.l_type = kind as _;
     range.l_whence = libc::SEEK_SET as _;
     range.l_start = byte as i64;
     range.l_len = 1;
+    range
+}
+
+fn ofd(fd: BorrowedFd, byte: u64, kind: i32) -> i32 {
     // SAFETY: the struct outlives the call.
-    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &range) }
+    unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &range(byte, kind)) }
+}
+
+/// Whether another opening holds one byte exclusively.
+pub fn ofd_is_locked(fd: BorrowedFd, byte: u64) -> Os<bool> {
+    let mut range = range(byte, libc::F_RDLCK);
+    // SAFETY: the struct outlives the call.
+    retry("fcntl", || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_GETLK, &mut range) })?;
+    Ok(range.l_type != libc::F_UNLCK as libc::c_short)
 }
 
 /// Takes one byte without waiting: EAGAIN where another opening holds it. Does not

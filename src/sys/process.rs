@@ -1,5 +1,6 @@
 //! What the process is and may: errno, clock, limits, environment, cancellation.
 use super::Os;
+use super::alloc::{NoMemory, try_concat};
 use super::call::once;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
@@ -85,9 +86,9 @@ pub fn random() -> Os<u64> {
     if got == 8 { Ok(u64::from_ne_bytes(bytes)) } else { Err(libc::EIO) }
 }
 
-/// A variable of the environment, copied into `buffer`; `None` where it is not set, or the program
-/// runs with more rights than its caller. `Err` where it does not fit.
-pub fn environment<'a>(name: &CStr, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>, ()> {
+/// A copy of a variable of the environment; `None` where it is not set, or the program runs with more rights than its
+/// caller.
+pub fn environment(name: &CStr) -> Result<Option<Box<[u8]>>, NoMemory> {
     // SAFETY: `getenv` answers NULL or a C string, which is copied at once.
     unsafe {
         if libc::getauxval(libc::AT_SECURE) != 0 {
@@ -97,9 +98,6 @@ pub fn environment<'a>(name: &CStr, buffer: &'a mut [u8]) -> Result<Option<&'a [
         if value.is_null() {
             return Ok(None);
         }
-        let value = CStr::from_ptr(value).to_bytes();
-        let copy = buffer.get_mut(..value.len()).ok_or(())?;
-        copy.copy_from_slice(value);
-        Ok(Some(copy))
+        try_concat(&[CStr::from_ptr(value).to_bytes()]).map(Some)
     }
 }

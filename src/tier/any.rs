@@ -53,10 +53,16 @@ impl Draft {
     /// and inode numbers come back, as on disks.
     pub fn finish(&self) -> Result<(), Fault> {
         match self {
-            Draft::Dir(draft) if !draft.in_memory => {
-                crate::sys::touch(draft.file.as_fd()).map_err(|e| Fault::os(e, "stamping a blob"))
-            }
-            _ => Ok(()),
+            Draft::Dir(draft) if draft.in_memory => Ok(()),
+            _ => self.stamp(),
+        }
+    }
+
+    /// Sets its time to now, to the nanosecond.
+    pub fn stamp(&self) -> Result<(), Fault> {
+        match self {
+            Draft::Dir(draft) => crate::sys::touch(draft.file.as_fd()).map_err(|e| Fault::os(e, "stamping a blob")),
+            Draft::Memory(_) => Ok(()), // gets its time when it is published
         }
     }
 }

@@ -17,6 +17,8 @@ static void nothing_left(void)
     CHECK_NOTHING_LEFT(B);
 }
 
+static vfs_t *alone; /* a reader of the first tier alone, where a test has one */
+
 static void look(void *arg)
 {
     vfs_t *s = open_on(tiers);
@@ -33,6 +35,8 @@ static void check_works(vfs_t *s, vfs_t *other, int number)
     CHECK_INT(tier_of(s, "new"), 0);
     CHECK_VALUE(s, "new", 5000, number);
     CHECK_VALUE(other, "new", 5000, number);
+    if (alone) /* who has but this tier, and never takes a lock, finds it too */
+        CHECK_VALUE(alone, "new", 5000, number);
     JOIN(start_child(look, &number));
     CHECK_IS(put(other, "new", 10, 10, 0), VFS_ERR_EXISTS);
     CHECK_VALUE(s, "new", 5000, number); /* the child's reaping took nothing */
@@ -53,6 +57,7 @@ static void deleted(void)
     unsigned fds = descriptors();
     vfs_t *s = open_on(tiers), *other = open_on(tiers), *idle = open_on(tiers);
     unsigned held = 0;
+    alone = open_as(A, "harness", VFS_READ_ONLY);
     for (int i = 0; i < 12; i++) {
         vfs_view_t view = {0};
         CHECK_OK(put(s, "lost", 6000, (uint64_t)i, 0));
@@ -77,6 +82,7 @@ static void deleted(void)
             CHECK_INT(descriptors(), held);
     }
     QUIET(vfs_close(idle));
+    QUIET(vfs_close(alone));
     QUIET(vfs_close(other));
     QUIET(vfs_close(s));
     CHECK_INT(descriptors(), fds);
@@ -146,6 +152,7 @@ static void mounted(void)
     own_mounts();
     two_tiers();
     vfs_t *s = open_on(tiers), *other = open_on(tiers);
+    alone = open_as(A, "harness", VFS_READ_ONLY);
     for (int i = 0; i < 4; i++) {
         vfs_view_t view = {0};
         CHECK_OK(put(s, "below", 5000, 1, VFS_REPLACE));
@@ -162,6 +169,7 @@ static void mounted(void)
         CHECK_ABSENT(other, "above");
     }
     CHECK_OK(vfs_remove(s, "below-kept"));
+    QUIET(vfs_close(alone));
     QUIET(vfs_close(other));
     QUIET(vfs_close(s));
     /* what an owner left below the mount is a dead owner's when it is uncovered */

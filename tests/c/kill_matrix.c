@@ -227,6 +227,13 @@ static enum state state_of(vfs_t *s, const char *when)
     FAIL("%s, the key holds %zu bytes that are neither the old value nor the new one", when, len);
 }
 
+static int names_of_key(void)
+{
+    unsigned uid = (unsigned)geteuid();
+    return (access(say("%s/a/vfs1-%u/harness/objects/k", here, uid), F_OK) == 0) +
+           (access(say("%s/b/vfs1-%u/harness/objects/k", here, uid), F_OK) == 0);
+}
+
 /* What the dead process left. `failed`: it lived on, and its call failed with this status, or not. */
 static void verify(int killed, int32_t status, const char *what)
 {
@@ -244,6 +251,9 @@ static void verify(int killed, int32_t status, const char *what)
         FAIL("%s: two readers disagree", when);
     check_others(reader);
     CHECK_INT(listed(reader, "k"), now != ABSENT);
+    /* a call that came to its end, well or not, leaves no second name that is hidden by the first */
+    if (!killed && names_of_key() != (now != ABSENT))
+        FAIL("%s (%s): the key has %d names", when, status_name(status), names_of_key());
     CHECK_IS(vfs_has(reader, "unfinished"), 0);
 
     /* the dead is reaped: its blobs go, those of others stay, and nothing comes back */
@@ -271,17 +281,20 @@ static void verify(int killed, int32_t status, const char *what)
     CHECK_OK(vfs_create(fresh, "k", 0, VFS_REPLACE, &w));
     CHECK_OK(vfs_write(w, "abc", 3));
     CHECK_OK(vfs_seal(w));
-    CHECK_OK(vfs_shutdown(fresh));
-    QUIET(vfs_close(fresh));
-    CHECK_ABSENT(reader, "k");
-    CHECK_INT(listed_all(reader), 4);
-    QUIET(vfs_close(reader));
+    CHECK_INT(listed_all(reader), 5);
 
-    /* nothing is left when the living are gone */
-    CHECK_OK(vfs_remove(below, "stays"));
-    CHECK_OK(vfs_remove(neighbour, "stays-below"));
+    /* what the living had of the key goes with them, and takes nothing of its new owner; then nothing is left */
+    CHECK_OK(put(fresh, "k", 500, 8, VFS_REPLACE));
     QUIET(vfs_close(neighbour));
     QUIET(vfs_close(below));
+    CHECK_VALUE(reader, "k", 500, 8);
+    CHECK_INT(listed_all(reader), 3);
+    CHECK_OK(vfs_remove(fresh, "stays"));
+    CHECK_OK(vfs_remove(fresh, "stays-below"));
+    CHECK_OK(vfs_shutdown(fresh));
+    QUIET(vfs_close(fresh));
+    CHECK_INT(listed_all(reader), 0);
+    QUIET(vfs_close(reader));
     CHECK_NOTHING_LEFT(say("%s/a", here));
     CHECK_NOTHING_LEFT(say("%s/b", here));
     munmap(progress, sizeof *progress);

@@ -30,7 +30,7 @@ static void *race(void *arg)
         unsigned char *data = new_value(len, seed);
         vfs_writer_t *w = NULL;
         int32_t status;
-        int by_parts = (me->number + round) % 4 == 0;
+        int by_parts = (me->number + round) % 4 != 0; /* then they publish at the same instant */
         if (by_parts) {
             CHECK_OK(vfs_create(me->store, key, 0, 0, &w));
             CHECK_OK(vfs_write(w, data, len));
@@ -115,9 +115,20 @@ static void storing(void)
 /* ---- replacing while others read ---- */
 
 static struct storm {
-    _Atomic int ready, stop, writers_done, reads, moves[3], sequence;
+    _Atomic int ready, stop, writers_done, reads, moves[3];
     _Atomic int unordered; /* several writers: no order to hold a reader to */
 } *storm;
+
+/* In a file, so that a program that we start sees it too. */
+static void map_storm(void)
+{
+    int fd = open(say("%s/storm", scratch), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    SYS(fd);
+    SYS(ftruncate(fd, sizeof *storm));
+    storm = mmap(NULL, sizeof *storm, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(storm != MAP_FAILED);
+    close(fd);
+}
 
 static char lists[3][3 * PATH_MAX]; /* through the first the key goes to tier 0, through the others to 1 and 2 */
 
@@ -193,7 +204,7 @@ static void run_storm(int writers)
 {
     int numbers[4] = {0, 1, 2, 3};
     pid_t pids[4];
-    storm = shared_memory(sizeof *storm);
+    map_storm();
     atomic_store(&storm->unordered, writers > 1);
     vfs_t *s = open_on(lists[0]);
     CHECK_OK(put(s, "hot", 100, 0, 0));
@@ -219,12 +230,17 @@ static void run_storm(int writers)
     QUIET(vfs_close(s));
 }
 
-static void replaced(int writers)
+static void three_lists(const char *a, const char *b, const char *c)
 {
-    const char *a = dir_of("a"), *b = dir_of("b"), *c = dir_of("c");
     snprintf(lists[0], sizeof lists[0], "%s,%s,%s", a, b, c);
     snprintf(lists[1], sizeof lists[1], "%s?max=1,%s,%s", a, b, c);
     snprintf(lists[2], sizeof lists[2], "%s?max=1,%s?max=1,%s", a, b, c);
+}
+
+static void replaced(int writers)
+{
+    const char *a = dir_of("a"), *b = dir_of("b"), *c = dir_of("c");
+    three_lists(a, b, c);
     run_storm(writers);
     if (writers == 1)
         CHECK(storm->moves[0] > 20 && storm->moves[1] > 20 && storm->moves[2] > 20);
@@ -254,7 +270,6 @@ static void replaced_in_place(void)
     const char *a = dir_of("a");
     for (int i = 0; i < 3; i++)
         snprintf(lists[i], sizeof lists[i], "%s", a);
-    storm = shared_memory(sizeof *storm);
     run_storm(2);
     CHECK_NOTHING_LEFT(a);
 }
@@ -268,6 +283,75 @@ static void replaced_on_full(void)
         snprintf(lists[i], sizeof lists[i], "%s,%s,%s", a, b, c);
     fill_up(a, 16 << 10);
     run_storm(2);
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+    CHECK_NOTHING_LEFT(c);
+}
+
+/* A reader so slow that the key moves between any two of its system calls. */
+static void moving(void *arg)
+{
+    (void)arg;
+    vfs_t *stores[3];
+    for (int i = 0; i < 3; i++)
+        stores[i] = open_on(lists[i]);
+    for (int i = 1; !atomic_load(&storm->stop); i++)
+        CHECK_OK(put(stores[i * 7 % 11 % 3], "hot", 16 + (size_t)(i % 100), (uint64_t)i, VFS_REPLACE));
+    for (int i = 0; i < 3; i++)
+        QUIET(vfs_close(stores[i]));
+}
+
+static void slow_reading(void)
+{
+    map_storm();
+    three_lists(path_of("a"), path_of("b"), path_of("c"));
+    vfs_t *s = open_as(lists[0], "harness", VFS_READ_ONLY);
+    for (int i = 0; i < 40; i++) {
+        unsigned char got[200];
+        size_t len = 0;
+        vfs_view_t view = {0};
+        vfs_stat_t stat = VFS_STAT_INIT;
+        CHECK_IS(vfs_has(s, "hot"), 1);
+        CHECK_OK(vfs_stat(s, "hot", &stat));
+        CHECK_OK(vfs_read(s, "hot", 0, got, sizeof got, &len, NULL));
+        CHECK(is_whole(got, len, NULL));
+        CHECK_OK(vfs_map(s, "hot", &view, NULL));
+        CHECK(is_whole(view.data, view.len, NULL));
+        QUIET(vfs_unmap(&view));
+        atomic_fetch_add(&storm->reads, 1);
+    }
+    QUIET(vfs_close(s));
+}
+
+static void slowed(void *arg)
+{
+    int null = open("/dev/null", O_RDWR);
+    dup2(null, 0);
+    execlp("strace", "strace", "-q", "-o", "/dev/null", "-e", "trace=openat,newfstatat", "-e",
+           "inject=openat,newfstatat:delay_enter=900", (char *)arg, scratch, "slow-reading", (char *)NULL);
+    _exit(127);
+}
+
+static void replaced_under_slow_reader(void)
+{
+    static char self[PATH_MAX];
+    const char *a = dir_of("a"), *b = dir_of("b"), *c = dir_of("c");
+    CHECK(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
+    if (system("strace -o /dev/null -e trace=getppid true >/dev/null 2>&1") != 0) {
+        skipped("no strace here, or it may not trace");
+        return;
+    }
+    three_lists(a, b, c);
+    map_storm();
+    vfs_t *s = open_on(lists[0]);
+    CHECK_OK(put(s, "hot", 100, 0, 0));
+    pid_t writer = start_child(moving, NULL), reader = start_child(slowed, self);
+    JOIN(reader);
+    CHECK_INT(storm->reads, 40);
+    atomic_store(&storm->stop, 1);
+    JOIN(writer);
+    CHECK_ABSENT(s, "hot"); /* its last owner closed */
+    QUIET(vfs_close(s));
     CHECK_NOTHING_LEFT(a);
     CHECK_NOTHING_LEFT(b);
     CHECK_NOTHING_LEFT(c);
@@ -315,9 +399,7 @@ static void dealing(void *arg)
 static void balance(void)
 {
     const char *a = dir_of("a"), *b = dir_of("b"), *c = dir_of("c");
-    snprintf(lists[0], sizeof lists[0], "%s,%s,%s", a, b, c);
-    snprintf(lists[1], sizeof lists[1], "%s?max=1,%s,%s", a, b, c);
-    snprintf(lists[2], sizeof lists[2], "%s?max=1,%s?max=1,%s", a, b, c);
+    three_lists(a, b, c);
     books = shared_memory(sizeof *books);
     int numbers[4] = {0, 1, 2, 3};
     pid_t pids[4];
@@ -378,6 +460,56 @@ static void shared_tiers(void)
     CHECK_NOTHING_LEFT(c);
 }
 
+/* ---- the same tiers in another order: nobody blocks the other ---- */
+
+static void crossing(void *arg)
+{
+    int number = *(int *)arg;
+    vfs_t *s = open_on(lists[number % 2]);
+    atomic_fetch_add(&books->ready, 1);
+    AWAIT(&books->ready, 4);
+    for (int i = 0; i < 300; i++) {
+        const char *key = say("key-%d", i % 2);
+        unsigned char got[6000];
+        size_t len;
+        int32_t status = put(s, key, 16 + (size_t)i * 10, (uint64_t)i, i % 3 ? VFS_REPLACE | VFS_PERSIST : VFS_PERSIST);
+        CHECK(status == VFS_OK || (i % 3 == 0 && status == VFS_ERR_EXISTS));
+        status = STATUS(vfs_read(s, key, 0, got, sizeof got, &len, NULL));
+        CHECK(status == VFS_ERR_NOT_FOUND || (status == VFS_OK && is_whole(got, len, NULL)));
+        if (i % 4 == 3) {
+            status = STATUS(vfs_remove(s, key));
+            CHECK(status == VFS_OK || status == VFS_ERR_NOT_FOUND);
+        }
+    }
+    QUIET(vfs_close(s));
+}
+
+static void crossed_lists(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    snprintf(lists[0], sizeof lists[0], "%s,%s", a, b);
+    snprintf(lists[1], sizeof lists[1], "%s,%s", b, a);
+    books = shared_memory(sizeof *books);
+    int numbers[4] = {0, 1, 2, 3};
+    pid_t pids[4];
+    for (int i = 0; i < 4; i++)
+        pids[i] = start_child(crossing, &numbers[i]);
+    JOIN_ALL(pids, 4);
+    vfs_t *s = open_on(lists[0]), *other = open_on(lists[1]);
+    for (int i = 0; i < 2; i++) {
+        const char *key = say("key-%d", i);
+        int32_t there = STATUS(vfs_has(s, key));
+        CHECK_IS(vfs_has(other, key), there);
+        if (there)
+            CHECK_OK(vfs_remove(s, key));
+        CHECK_ABSENT(other, key); /* it had one name only */
+    }
+    QUIET(vfs_close(other));
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -390,7 +522,10 @@ int main(int argc, char **argv)
         {"replaced-by-three", replaced_by_three},
         {"replaced-in-place", replaced_in_place},
         {"replaced-on-full", replaced_on_full},
+        {"replaced-under-slow-reader", replaced_under_slow_reader},
+        {"slow-reading", slow_reading},
         {"balance", balance},
+        {"crossed-lists", crossed_lists},
         {"shared-tiers", shared_tiers},
     };
     start(argc, argv);

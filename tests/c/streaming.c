@@ -261,10 +261,51 @@ static void full_midway(void)
     fill_up(b, 0);
     CHECK_OK(vfs_create(s, "k", 0, 0, &w));
     CHECK_IS(vfs_write(w, data, 100), VFS_ERR_NO_SPACE);
+    /* a part that fitted is given back, whoever it was that refused last */
+    SYS(unlink(filler_a));
+    snprintf(filler_a, sizeof filler_a, "%s", fill_up(a, 40960));
+    uint64_t room_a = free_bytes(a);
+    CHECK(room_a > 8192);
+    CHECK_IS(vfs_write(w, data, 100000), VFS_ERR_NO_SPACE);
+    CHECK_INT(free_bytes(a), room_a);
     SYS(unlink(filler_a));
     CHECK_OK(vfs_write(w, data, 100));
     CHECK_OK(vfs_seal(w));
     CHECK_INT(tier_of(s, "k"), 0);
+    free(data);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* Room that returned above counts too: a draft that has moved down and outgrows its tier there moves up again. */
+static void upward(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=256k"), *b = tmpfs_of("b", "size=256k");
+    char filler_a[PATH_MAX + 16];
+    vfs_t *s = open_on(say("%s,%s", a, b));
+    unsigned char *data = new_value(90000, 7);
+    for (int way = 0; way < 2; way++) {
+        vfs_writer_t *w = NULL;
+        void *room = NULL;
+        snprintf(filler_a, sizeof filler_a, "%s", fill_up(a, 0));
+        CHECK_OK(vfs_create(s, "k", 0, 0, &w));
+        CHECK_OK(vfs_write(w, data, 40000));
+        SYS(unlink(filler_a));
+        const char *filler_b = fill_up(b, 0);
+        if (way) {
+            CHECK_OK(vfs_reserve(w, 50000, &room));
+            memcpy(room, data + 40000, 50000);
+        } else {
+            CHECK_OK(vfs_write(w, data + 40000, 50000));
+        }
+        CHECK_OK(vfs_seal(w));
+        CHECK_INT(tier_of(s, "k"), 0);
+        CHECK_VALUE(s, "k", 90000, 7);
+        CHECK_OK(vfs_remove(s, "k"));
+        SYS(unlink(filler_b));
+    }
     free(data);
     QUIET(vfs_close(s));
     CHECK_NOTHING_LEFT(a);
@@ -431,7 +472,8 @@ int main(int argc, char **argv)
         void (*run)(void);
     } modes[] = {
         {"outgrow", outgrow}, {"memory", to_memory},         {"no-fault", no_fault}, {"hints", hints},
-        {"ends", ends},       {"full-midway", full_midway}, {"threads", in_threads},
+        {"ends", ends},       {"full-midway", full_midway}, {"upward", upward},
+        {"threads", in_threads},
     };
     start(argc, argv);
     unsigned fds = descriptors();

@@ -98,20 +98,27 @@ impl Tier for DirTier {
         }
         let more = len as u64;
         self.allow(draft, more)?;
-        match sys::reserve(draft.file.as_fd(), draft.len, more) {
-            Ok(()) => Region::of_file(draft.file.as_fd(), draft.len, len).map_err(|e| {
-                draft.uncharge(more);
-                no_memory(e)
-            }),
+        let reserved = sys::reserve(draft.file.as_fd(), draft.len, more);
+        let fault = match reserved {
+            Ok(()) => match Region::of_file(draft.file.as_fd(), draft.len, len) {
+                Ok(region) => return Ok(region),
+                Err(e) => no_memory(e),
+            },
+            Err(e) => {
+                let free = sys::space(draft.file.as_fd()).ok().map(|space| space.free_bytes);
+                Fault { free, ..Fault::os(e, "reserving room for a writer") }
+            }
+        };
+        draft.uncharge(more);
+        if reserved.is_ok() {
+            // It made the file longer: what is not handed out must not become part of the blob.
+            sys::truncate(draft.file.as_fd(), draft.len).map_err(|e| Fault::os(e, "giving back what was reserved"))?;
+        }
+        match reserved {
             Err(libc::EOPNOTSUPP | libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::EINTR) => {
-                draft.uncharge(more);
                 Region::private(len).map_err(no_memory)
             }
-            Err(e) => {
-                draft.uncharge(more);
-                let free = sys::space(draft.file.as_fd()).ok().map(|space| space.free_bytes);
-                Err(Fault { free, ..Fault::os(e, "reserving room for a writer") })
-            }
+            _ => Err(fault),
         }
     }
 

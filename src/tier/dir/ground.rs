@@ -81,11 +81,14 @@ impl Ground {
     fn try_open(dir: &CStr, uid: u32, name: &Key, mode: Mode) -> Result<Shared<Ground>, Fault> {
         let tier = sys::open(None, dir, Open::Dir).map_err(|e| Fault::os(e, "opening the tier's directory"))?;
         let base_name = base_name(uid);
-        let base = LockFd::open(|| own_dir(tier.as_fd(), base_name.as_c_str(), mode))
-            .map_err(|e| Fault::os(e, "opening our directory on the tier"))?;
+        let base = LockFd::open(|| own_dir(tier.as_fd(), base_name.as_c_str(), mode)).map_err(|e| match e {
+            libc::ENOTDIR | libc::ELOOP => Fault::os(e, NOT_OURS), // a file or a link under our name
+            e => Fault::os(e, "opening our directory on the tier"),
+        })?;
         let base_fd = base.borrow().map_err(|e| Fault::os(e, "opening our directory on the tier"))?;
         let meta = sys::stat_fd(base_fd).map_err(|e| Fault::os(e, "checking our directory on the tier"))?;
-        if meta.uid != uid || meta.permissions() != 0o700 {
+        // A bit that a group's directory hands down does no harm.
+        if meta.uid != uid || meta.permissions() & !SETGID != 0o700 {
             return Err(Fault::os(libc::EPERM, NOT_OURS));
         }
         match sys::flock(base_fd, KeyLockMode::Shared) {
@@ -212,10 +215,25 @@ pub fn absent<T>(errno: i32, what: &'static str) -> Result<Option<T>, Fault> {
     }
 }
 
+/// What a directory of a group hands down to those made in it.
+const SETGID: u32 = 0o2000;
+
 /// Opens a directory of ours, making it where that is wanted.
 fn own_dir(at: BorrowedFd, name: &CStr, mode: Mode) -> Os<OwnedFd> {
     match sys::open(Some(at), name, Open::OwnDir) {
         Err(libc::ENOENT) if mode == Mode::Create => {}
+        // Its maker was killed before it gave the mode back.
+        Err(libc::EACCES) if mode == Mode::Create => {
+            give_mode_back(at, name)?;
+            return sys::open(Some(at), name, Open::OwnDir);
+        }
+        Ok(dir) if mode == Mode::Create => {
+            let meta = sys::stat_fd(dir.as_fd())?;
+            if lacks_mode(&meta) {
+                sys::set_mode(dir.as_fd(), 0o700)?;
+            }
+            return Ok(dir);
+        }
         answer => return answer,
     }
     match make_own_dir(at, name) {
@@ -224,15 +242,24 @@ fn own_dir(at: BorrowedFd, name: &CStr, mode: Mode) -> Os<OwnedFd> {
     }
 }
 
+/// Whether a directory is ours and closed to others, but not open enough to us.
+fn lacks_mode(meta: &Meta) -> bool {
+    let mode = meta.permissions();
+    meta.uid == sys::effective_uid() && mode & 0o077 == 0 && mode & 0o700 != 0o700
+}
+
 /// Makes a directory of ours, and gives its mode back where the process's umask takes some of it.
 pub fn make_own_dir(at: BorrowedFd, name: &CStr) -> Os<()> {
     sys::make_dir(at, name)?;
-    let place = match sys::open(Some(at), name, Open::Place) {
-        Err(libc::ENOENT) => return Ok(()), // removed again: whoever uses it will see
-        answer => answer?,
-    };
-    let meta = sys::stat_fd(place.as_fd())?;
-    if meta.permissions() != 0o700 && meta.uid == sys::effective_uid() {
+    match give_mode_back(at, name) {
+        Err(libc::ENOENT) => Ok(()), // removed again: whoever uses it will see
+        answer => answer,
+    }
+}
+
+fn give_mode_back(at: BorrowedFd, name: &CStr) -> Os<()> {
+    let place = sys::open(Some(at), name, Open::Place)?;
+    if lacks_mode(&sys::stat_fd(place.as_fd())?) {
         sys::set_mode_of_place(place.as_fd(), 0o700)?;
     }
     Ok(())

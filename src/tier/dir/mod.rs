@@ -27,6 +27,8 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 /// How often directories that were removed under us are made anew before that is given up.
 const GROUND_TRIES: usize = 8;
 
+/// Added to a key's number for the byte that a waiting writer holds; numbers are smaller.
+const TURN: u64 = 1 << 62;
 /// From this size on a draft is looked at once more before it is published.
 const LOOK_AGAIN: u64 = 64 << 10;
 
@@ -218,8 +220,9 @@ impl DirTier {
     pub fn is_orphan(&self, key: &Key, found: &Found) -> Result<bool, Fault> {
         let ground = self.ground(false)?;
         let owners = ground.owners.as_fd();
-        let owner = room::owner_of(owners, key, found.ident).map_err(|e| Fault::os(e, "looking for a blob's owner"))?;
-        Ok(owner.is_some_and(|owner| room::is_dead(owners, owner.id.as_c_str())))
+        room::owner_of(owners, key, found.ident)
+            .and_then(|owner| owner.map_or(Ok(false), |owner| room::is_dead(owners, owner.id.as_c_str())))
+            .map_err(|e| Fault::os(e, "looking for a blob's owner"))
     }
 
     /// The owners that are dead but not reaped yet, for a listing, which asks for many blobs.
@@ -232,7 +235,7 @@ impl DirTier {
             answer => answer.map_err(looking)?,
         };
         while let Some(id) = names.next().map_err(looking)? {
-            if room::is_dead(ground.owners.as_fd(), id) {
+            if room::is_dead(ground.owners.as_fd(), id).map_err(looking)? {
                 let copy = sys::try_concat(&[id.to_bytes()]);
                 let kept = copy.and_then(|copy| sys::try_push(&mut dead, copy));
                 kept.map_err(|NoMemory| Fault::memory("looking for dead owners"))?;
@@ -290,9 +293,12 @@ impl DirTier {
 
     /// Whether `bytes` would fit here now.
     pub fn has_room(&self, bytes: u64) -> Result<bool, Fault> {
-        let space = self.space()?;
-        let known = space.total_bytes != 0;
-        Ok((!known || space.free_bytes >= bytes) && self.budget.has_room(&space, bytes))
+        let ground = self.ground(true)?;
+        let space =
+            sys::space(ground.objects.as_fd()).map_err(|e| Fault::os(e, "asking the filesystem for its room"))?;
+        let fits = space.total_bytes == 0 || space.free_bytes >= bytes;
+        let named = space.total_inodes == 0 || space.free_inodes > 0;
+        Ok(fits && named && self.budget.has_room(&space, bytes))
     }
 
     /// Nothing is made here any more. Answers the room that is to be emptied.
@@ -386,6 +392,14 @@ impl DirTier {
             .map_err(|e| Fault::os(e, "removing a blob's bytes"))
     }
 
+    /// The place of a writer in the queue for a key, until it goes; `None` where another waits already, or nothing can
+    /// be locked.
+    pub fn queue(&self, number: u64) -> Option<Hold> {
+        let ground = self.ground(true).ok()?;
+        sys::ofd_lock(ground.lock().ok()?, number | TURN, KeyLockMode::Exclusive).ok()?;
+        Some(Hold { ground, number: number | TURN, own: None })
+    }
+
     /// Locks the byte of a key on the current ground; `None` where another has it.
     fn try_hold(&self, ground: Shared<Ground>, number: u64, mode: KeyLockMode) -> Result<Option<Hold>, Fault> {
         let locking = |e| Fault::os(e, "locking a key");
@@ -397,6 +411,10 @@ impl DirTier {
             Some(own) => own.as_fd(),
             None => ground.lock().map_err(locking)?,
         };
+        // Readers that come and go without end would keep a writer out for ever.
+        if mode == KeyLockMode::Shared && sys::ofd_is_locked(fd, number | TURN).map_err(locking)? {
+            return Ok(None);
+        }
         match sys::ofd_lock(fd, number, mode) {
             Ok(()) => Ok(Some(Hold { ground, number, own })),
             Err(libc::EAGAIN) => Ok(None),

@@ -191,9 +191,18 @@ pub enum Entry {
 }
 
 impl RoomRef<'_> {
+    /// Whether the room's file at `path` is, now, the one with this identity.
+    pub fn has(&self, path: &Path, ident: Ident) -> Result<bool, Fault> {
+        match sys::stat(Some(self.dir), path.as_c_str()) {
+            Ok(meta) => Ok(meta.ident == ident),
+            Err(libc::ENOENT) => Ok(false),
+            Err(e) => Err(Fault::os(e, "looking into a room")),
+        }
+    }
+
     /// Removes all that lies here, then the room. `each` hears of every file before it goes, and what it cannot
     /// clear stays, without stopping the rest; the first such failure is the answer.
-    pub fn empty(&self, mut each: impl FnMut(&Key, &Meta) -> Result<(), Fault>) -> Result<(), Fault> {
+    pub fn empty(&self, mut each: impl FnMut(&Key, &Path, &Meta) -> Result<(), Fault>) -> Result<(), Fault> {
         let removing = |answer: Os<()>| match answer {
             Ok(()) | Err(libc::ENOENT) => Ok(()),
             Err(e) => Err(Fault::os(e, "removing a room")),
@@ -204,7 +213,7 @@ impl RoomRef<'_> {
             each_entry(self.dir, |entry| {
                 let gone = match entry {
                     Entry::File { key, path, meta } => {
-                        each(&key, &meta).and_then(|()| removing(sys::unlink(self.dir, path.as_c_str())))
+                        each(&key, &path, &meta).and_then(|()| removing(sys::unlink(self.dir, path.as_c_str())))
                     }
                     Entry::Spare(path) => removing(sys::unlink(self.dir, path.as_c_str())),
                     Entry::SubRoom(path) => match sys::remove_dir(self.dir, path.as_c_str()) {
@@ -327,8 +336,12 @@ pub fn take_dead(owners: BorrowedFd, id: &CStr) -> Os<Option<LockFd>> {
 }
 
 /// Whether the owner of the room `id` is dead.
-pub fn is_dead(owners: BorrowedFd, id: &CStr) -> bool {
+pub fn is_dead(owners: BorrowedFd, id: &CStr) -> Os<bool> {
     let taken = LockFd::open(|| sys::open(Some(owners), id, Open::OwnDir))
         .and_then(|dir| sys::flock(dir.borrow()?, KeyLockMode::Shared));
-    taken.is_ok()
+    match taken {
+        Ok(()) => Ok(true),
+        Err(libc::EWOULDBLOCK | libc::ENOENT | libc::ENOTDIR) => Ok(false), // alive, gone meanwhile, or no owner
+        Err(e) => Err(e),
+    }
 }
