@@ -108,7 +108,12 @@
 #ifndef VFS_H
 #define VFS_H
 
+/* Of <stddef.h> only size_t and NULL, where the compiler knows these names: what else it has,
+ * tools that read declarations after the preprocessor cannot parse. */
+#define __need_size_t
+#define __need_NULL
 #include <stddef.h>
+
 #include <stdint.h>
 
 /** The version of this header; vfs_version tells that of the library. */
@@ -162,8 +167,8 @@ typedef enum vfs_code {
   /** The store was opened with VFS_READ_ONLY, or the filesystem is read-only. */
   VFS_ERR_READ_ONLY = -13,
   /**
-   * Another process, maybe a stopped one, holds what this call needs and did not let go within
-   * five seconds.
+   * Another process, maybe a stopped one, or another thread holds what this call needs, and did
+   * not let go within five seconds.
    */
   VFS_ERR_BUSY = -14,
   /**
@@ -384,8 +389,9 @@ vfs_status_t vfs_open(const vfs_options_t *options, vfs_t **out);
  *   for a store opened with VFS_READ_ONLY.
  * - VFS_ERR_INVALID: `store` is NULL.
  * - VFS_ERR_FORKED: the handle is the parent's; nothing has changed.
- * - VFS_ERR_BUSY, VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_READ_ONLY,
- *   VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: shut down all the same, but something could not be removed.
+ * - VFS_ERR_BUSY, VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_NO_SPACE, VFS_ERR_UNSUPPORTED,
+ *   VFS_ERR_READ_ONLY, VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: shut down all the same, but something
+ *   could not be removed.
  * - VFS_ERR_PANIC: a bug, caught.
  *
  * Threads: any. Fork: VFS_ERR_FORKED in the child.

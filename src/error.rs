@@ -70,6 +70,7 @@ impl Code {
             libc::EMFILE | libc::ENFILE => Code::Limit,
             libc::EACCES | libc::EPERM | libc::ELOOP => Code::Permission,
             libc::EROFS => Code::ReadOnly,
+            libc::EBUSY => Code::Busy,
             libc::ENOSYS
             | libc::EOPNOTSUPP
             | libc::ENOLCK
@@ -241,7 +242,7 @@ impl fmt::Display for Error {
         }
         write!(f, ": {}", self.code.text())?;
         if let Some(tier) = &self.tier {
-            write!(f, "; tier {} ({})", tier.index, tier.bytes().escape_ascii())?;
+            write!(f, "; tier {} ({})", tier.index, Shown(tier.bytes()))?;
         }
         if let Some(wanted) = self.wanted {
             write!(f, ", wanted {wanted} bytes")?;
@@ -257,6 +258,27 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Bytes that need not be text, as people want to read them: text as it is, the rest escaped.
+pub(crate) struct Shown<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for char in chunk.valid().chars() {
+                match char {
+                    '"' | '\\' => write!(f, "\\{char}")?,
+                    _ if char.is_control() => write!(f, "{}", char.escape_default())?,
+                    _ => write!(f, "{char}")?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// An errno by its name, without asking the C library, which may allocate or translate.
 pub(crate) struct ErrnoName(pub i32);

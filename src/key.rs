@@ -1,6 +1,6 @@
 //! Keys, and store names, which follow the same rules: what can be the name of one file in one
 //! directory and nothing else. The bytes lie in a fixed buffer, so making one needs no memory.
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, Shown};
 use std::ffi::CStr;
 use std::fmt;
 
@@ -22,7 +22,7 @@ impl Key {
         let bad = key.is_empty() || key.len() > KEY_MAX || key == b"." || key == b"..";
         if bad || key.iter().any(|&b| b < 0x20 || matches!(b, 0x7F | b'/' | b'\\')) {
             let shown = &key[..key.len().min(KEY_MAX)];
-            return Err(Error::new(Code::Key, "checking a key").naming(format_args!("\"{}\"", shown.escape_ascii())));
+            return Err(Error::new(Code::Key, "checking a key").naming(format_args!("\"{}\"", Shown(shown))));
         }
         let mut bytes = [0; KEY_MAX + 1];
         bytes[..key.len()].copy_from_slice(key);
@@ -57,7 +57,7 @@ impl std::hash::Hash for Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
+        write!(f, "\"{}\"", Shown(self.as_bytes()))
     }
 }
 

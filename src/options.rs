@@ -1,5 +1,5 @@
 //! What a store is opened with: its name, and the list of tiers with their limits.
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, Shown};
 use crate::key::Key;
 use crate::sys::{self, NoMemory};
 use std::ffi::CStr;
@@ -73,7 +73,7 @@ impl Options<'_> {
         let name = self.name.unwrap_or(DEFAULT_NAME.as_bytes());
         Key::new(name).map_err(|_| {
             let shown = &name[..name.len().min(300)];
-            Error::new(Code::Invalid, "the store's name").naming(format_args!("\"{}\"", shown.escape_ascii()))
+            Error::new(Code::Invalid, "the store's name").naming(format_args!("\"{}\"", Shown(shown)))
         })
     }
 
@@ -96,7 +96,7 @@ fn parse_tiers(list: &[u8]) -> Result<Vec<TierSpec>> {
         let spec = parse_tier(part).map_err(|why| {
             let shown = &part[..part.len().min(300)];
             match why {
-                Some(why) => Error::new(Code::Invalid, why).naming(format_args!("\"{}\"", shown.escape_ascii())),
+                Some(why) => Error::new(Code::Invalid, why).naming(format_args!("\"{}\"", Shown(shown))),
                 None => Error::new(Code::NoMemory, "reading the list of tiers"),
             }
         })?;

@@ -29,7 +29,7 @@ const ASAN: &[&str] = &["-fsanitize=address", "-fno-omit-frame-pointer"];
 #[test]
 fn valgrind_finds_nothing() {
     if !c::have("valgrind") {
-        c::tell("no valgrind here");
+        common::skip("no valgrind here");
         return;
     }
     let tool = [
@@ -57,7 +57,7 @@ fn the_address_sanitizer_finds_nothing() {
         .output()
         .is_ok_and(|output| output.status.success());
     if !supported {
-        c::tell("the C compiler has no AddressSanitizer");
+        common::skip("the C compiler has no AddressSanitizer");
         return;
     }
     for bug in ["overflow", "leak"] {

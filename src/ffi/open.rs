@@ -103,8 +103,9 @@ pub(super) unsafe fn read_options<'a>(options: *const vfs_options_t) -> Result<O
 ///   for a store opened with VFS_READ_ONLY.
 /// - VFS_ERR_INVALID: `store` is NULL.
 /// - VFS_ERR_FORKED: the handle is the parent's; nothing has changed.
-/// - VFS_ERR_BUSY, VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_READ_ONLY,
-///   VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: shut down all the same, but something could not be removed.
+/// - VFS_ERR_BUSY, VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_NO_SPACE, VFS_ERR_UNSUPPORTED,
+///   VFS_ERR_READ_ONLY, VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: shut down all the same, but something
+///   could not be removed.
 /// - VFS_ERR_PANIC: a bug, caught.
 ///
 /// Threads: any. Fork: VFS_ERR_FORKED in the child.

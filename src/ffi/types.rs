@@ -41,8 +41,8 @@ pub enum vfs_code {
     VFS_ERR_UNSUPPORTED = -12,
     /// The store was opened with VFS_READ_ONLY, or the filesystem is read-only.
     VFS_ERR_READ_ONLY = -13,
-    /// Another process, maybe a stopped one, holds what this call needs and did not let go within
-    /// five seconds.
+    /// Another process, maybe a stopped one, or another thread holds what this call needs, and did
+    /// not let go within five seconds.
     VFS_ERR_BUSY = -14,
     /// A bug of this library, caught before it reached the host. From then on the handle may be
     /// read through, but refuses to change anything; close it. Please report what vfs_last_error

@@ -1,6 +1,6 @@
 //! How a tier does, for its statistics and for the log: a change of state is told, at most once in ten seconds for a
 //! tier and direction.
-use crate::error::{ErrnoName, Fault, Place};
+use crate::error::{ErrnoName, Fault, Place, Shown};
 use crate::options::{Level, Log};
 use crate::sys::{self, Text};
 use std::fmt::Write;
@@ -16,8 +16,8 @@ pub struct Health {
     pub last_errno: AtomicI32,
     /// It could be used when last tried.
     pub usable: AtomicBool,
-    /// Its last answer to a blob was a refusal.
-    refusing: AtomicBool,
+    /// What was told last: that it refuses. Kept apart from how it is, since not every change may be told at once.
+    told: AtomicBool,
     told_refusing: AtomicU64,
     told_taking: AtomicU64,
 }
@@ -79,8 +79,9 @@ impl Health {
     pub fn took(&self, place: &Place, logger: &Logger) {
         self.stored.fetch_add(1, SeqCst);
         self.usable.store(true, SeqCst);
-        if self.refusing.load(SeqCst) && self.refusing.swap(false, SeqCst) && due(&self.told_taking) {
-            let (index, dir) = (place.index, place.bytes().escape_ascii());
+        if self.told.load(SeqCst) && due(&self.told_taking) {
+            self.told.store(false, SeqCst);
+            let (index, dir) = (place.index, Shown(place.bytes()));
             logger.say(Level::Info, format_args!("tier {index} ({dir}) takes blobs again"));
         }
     }
@@ -89,15 +90,16 @@ impl Health {
     pub fn refused(&self, place: &Place, logger: &Logger, fault: &Fault, wanted: u64) {
         self.refused.fetch_add(1, SeqCst);
         self.last_errno.store(fault.errno, SeqCst);
-        if !self.refusing.swap(true, SeqCst) && due(&self.told_refusing) {
-            let (index, dir) = (place.index, place.bytes().escape_ascii());
+        if !self.told.load(SeqCst) && due(&self.told_refusing) {
+            self.told.store(true, SeqCst);
+            let (index, dir) = (place.index, Shown(place.bytes()));
             let (what, errno) = (fault.what, ErrnoName(fault.errno));
             let free = fault.free.map_or(Text::<40>::new(), |free| {
                 let mut text = Text::new();
                 let _ = write!(text, ", free {free} bytes"); // fits
                 text
             });
-            let free = free.as_bytes().escape_ascii();
+            let free = Shown(free.as_bytes());
             logger.say(
                 Level::Warning,
                 format_args!("tier {index} ({dir}) refuses blobs: {what}: wanted {wanted} bytes{free}, {errno}"),

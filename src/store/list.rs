@@ -42,28 +42,32 @@ impl List {
         }
     }
 
-    /// Goes on to the next tier; false at the end.
+    /// Goes on to the next tier; false at the end. One that fails for want of descriptors or memory is begun again by
+    /// the next call.
     fn begin_next(&mut self) -> Result<bool> {
         let stack = &self.inner.stack;
         self.names = Source::None;
         let Some(index) = stack.order().nth(self.begun) else { return Ok(false) };
-        self.begun += 1;
         match &stack.layers[index].tier {
             AnyTier::Memory(_) if stack.kin.in_child() => {} // a thread that is not in this process may hold it
             AnyTier::Memory(tier) => {
                 let keys = tier.keys().map_err(|_| Error::new(Code::NoMemory, "listing the store"))?;
                 self.names = Source::Memory(index, keys.into_iter());
             }
-            AnyTier::Dir(tier) => match tier.names() {
-                Ok(Some(names)) => {
-                    self.dead = tier.dead_owners().map_err(|fault| stack.error(index, fault))?;
-                    self.names = Source::Dir(index, names);
+            AnyTier::Dir(tier) => {
+                let begun = tier.names().and_then(|names| match names {
+                    Some(names) => Ok(Some((names, tier.dead_owners()?))),
+                    None => Ok(None),
+                });
+                match begun {
+                    Ok(Some((names, dead))) => (self.names, self.dead) = (Source::Dir(index, names), dead),
+                    Ok(None) => {}
+                    Err(fault) if fault.is_final() => return Err(stack.error(index, fault)),
+                    Err(fault) => self.fault = self.fault.or(Some((index, fault))),
                 }
-                Ok(None) => {}
-                Err(fault) if fault.is_final() => return Err(stack.error(index, fault)),
-                Err(fault) => self.fault = self.fault.or(Some((index, fault))),
-            },
+            }
         }
+        self.begun += 1;
         Ok(true)
     }
 

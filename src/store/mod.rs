@@ -109,6 +109,8 @@ struct Inner {
     read_only: bool,
     logger: Logger,
     shut: AtomicBool,
+    /// The shutdown is over.
+    shut_down: AtomicBool,
     poisoned: AtomicBool,
 }
 
@@ -214,8 +216,8 @@ impl Store {
         let logger = Logger::new(options.log);
         let mode = if read_only { Mode::ReadOnly } else { Mode::Create };
         let stack = Stack::new(&specs, name, uid, mode, kin, Some(&logger))?;
-        let (shut, poisoned) = (AtomicBool::new(false), AtomicBool::new(false));
-        let inner = Inner { stack, specs, uid, read_only, logger, shut, poisoned };
+        let [shut, shut_down, poisoned] = [const { AtomicBool::new(false) }; 3];
+        let inner = Inner { stack, specs, uid, read_only, logger, shut, shut_down, poisoned };
         inner.try_tiers()?;
         if !read_only {
             let _ = inner.reap(OPEN_PATIENCE); // what cannot be removed now is for the next one

@@ -60,8 +60,12 @@ impl Inner {
         if self.stack.kin.in_child() {
             return Err(Error::new(crate::error::Code::Forked, "shutting a store down"));
         }
-        if self.shut.swap(true, SeqCst) || self.read_only {
+        if self.read_only {
+            self.shut.store(true, SeqCst);
             return Ok(());
+        }
+        if self.shut.swap(true, SeqCst) {
+            return self.wait_for_shutdown();
         }
         let deadline = sys::monotonic_ns() + super::PATIENCE.as_nanos() as u64;
         let mut first = None;
@@ -77,7 +81,23 @@ impl Inner {
                 }
             }
         }
+        self.shut_down.store(true, SeqCst);
         first.map_or(Ok(()), Err)
+    }
+
+    /// Another thread is removing what this handle owns, or has done so.
+    fn wait_for_shutdown(&self) -> Result<()> {
+        let deadline = sys::monotonic_ns() + super::PATIENCE.as_nanos() as u64;
+        while !self.shut_down.load(SeqCst) {
+            if left(deadline).is_zero() {
+                return Err(Error::new(
+                    crate::error::Code::Busy,
+                    "waiting for another thread that shuts the store down",
+                ));
+            }
+            sys::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     pub(super) fn remove_owned(&self, key: &Key) -> Result<()> {
@@ -134,9 +154,9 @@ impl Inner {
             let Ok(name) = Key::new(name.to_bytes()) else {
                 continue;
             }; // the lock file
-            let earlier = self.stack.dirs().take_while(|&(other, _)| other != index);
-            let reaped = if earlier.into_iter().any(|(_, tier)| tier.has_store(&name)) {
-                Ok(()) // done with that tier
+            let mut earlier = self.stack.dirs().take_while(|&(other, _)| other != index);
+            let reaped = if !tier.has_owners(&name) || earlier.any(|(_, tier)| tier.has_owners(&name)) {
+                Ok(()) // nothing to do, or done with that tier
             } else if name == self.stack.name {
                 reap_store(&self.stack, deadline, count)
             } else {

@@ -1,7 +1,7 @@
 //! The tiers of one store, one above the other: finding a key in them, and changing it in all of them under its lock.
 use super::health::{Health, Logger};
 use super::keys::{KeyTable, Taken};
-use crate::error::{Code, Error, Fault, Place, Result};
+use crate::error::{Code, Error, Fault, Place, Result, Shown};
 use crate::key::Key;
 use crate::options::{Level, TierSpec};
 use crate::sys::{self, Ident, KeyLockMode, Kin, NoMemory, Shared};
@@ -9,6 +9,7 @@ use crate::tier::any::{AnyTier, Draft, Hold};
 use crate::tier::dir::{DirTier, Ground, Mode};
 use crate::tier::memory::MemoryTier;
 use crate::tier::{Found, Publish, Tier};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// How long a call waits for a key that another holds.
@@ -31,6 +32,8 @@ pub struct Stack {
     /// Where a memory tier stands, which is looked into first.
     pub memory: Option<usize>,
     keys: KeyTable,
+    /// When a reader last compared the grounds with their paths.
+    compared_at: AtomicU64,
 }
 
 /// What a call has of a tier: its hold on the key, or why it cannot use it.
@@ -74,7 +77,14 @@ impl Stack {
         kin: Kin,
         logger: Option<&Logger>,
     ) -> Result<Stack> {
-        let mut stack = Stack { name, kin, layers: Vec::new(), memory: None, keys: KeyTable::new() };
+        let mut stack = Stack {
+            name,
+            kin,
+            layers: Vec::new(),
+            memory: None,
+            keys: KeyTable::new(),
+            compared_at: AtomicU64::new(0),
+        };
         let mut seen: Vec<Ident> = Vec::new();
         for spec in specs {
             let dir: &[u8] = spec.dir.as_deref().unwrap_or(b"memory\0");
@@ -84,7 +94,7 @@ impl Stack {
             };
             let twice = ident.is_some_and(|ident| spec.dir.is_none() || seen.contains(&ident));
             if twice {
-                let dir = dir.strip_suffix(b"\0").unwrap_or(dir).escape_ascii();
+                let dir = Shown(dir.strip_suffix(b"\0").unwrap_or(dir));
                 if let Some(logger) = logger {
                     logger.say(Level::Info, format_args!("tier {dir} is the same as one before it, and dropped"));
                 }
@@ -136,6 +146,7 @@ impl Stack {
         key: &Key,
         mut look: impl FnMut(&AnyTier) -> std::result::Result<Option<T>, Fault>,
     ) -> Result<(usize, T)> {
+        self.compare_seldom();
         let (found, mut fault) = self.pass(&mut look)?;
         if let Some(found) = found {
             return Ok(found);
@@ -170,6 +181,20 @@ impl Stack {
                 Err(Error::new(Code::Forked, "looking for a key that may be in the parent's memory"))
             }
             None => Err(Error::new(Code::NotFound, "looking for a key")),
+        }
+    }
+
+    /// Compares all grounds with their paths, at most once a second: a reader whose tier was mounted over would find old
+    /// blobs there for ever.
+    fn compare_seldom(&self) {
+        let (now, last) = (sys::monotonic_ns(), self.compared_at.load(Relaxed));
+        if now.saturating_sub(last) >= 1_000_000_000
+            && self.compared_at.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
+            && last != 0
+        {
+            self.dirs().for_each(|(_, tier)| {
+                let _ = tier.refresh(); // a fault shows where the key is looked for
+            });
         }
     }
 
@@ -261,7 +286,9 @@ impl Stack {
                 Err(fault) if fault.is_final() => return Err(self.error(index, fault)),
                 Err(fault) => Err(fault),
             };
-            layer.health.tried(grip.as_ref().err());
+            if mode == KeyLockMode::Exclusive {
+                layer.health.tried(grip.as_ref().err());
+            }
             grips.push(grip); // reserved by the caller
         }
         Ok(None)
@@ -323,10 +350,7 @@ impl Stack {
         if how.over {
             // What a killed replace left below the blob that is seen must not come up when that goes.
             self.clear_below(lock, key, &all, visible, at)?;
-            // Should we be killed before what is seen now is cleared, the new blob must be the younger one.
-            if visible.is_some_and(|visible| visible != at)
-                && let Err(fault) = draft.stamp()
-            {
+            if let Err(fault) = self.stamp_move(at, draft, visible, &all) {
                 return Ok(Published::Refused(fault));
             }
         }
@@ -344,10 +368,36 @@ impl Stack {
             tier.withdraw(hold, draft).map_err(|fault| self.error(at, fault))?;
             return Err(error);
         }
+        if visible.is_some_and(|visible| self.is_above(visible, at)) {
+            let _ = draft.stamp(sys::clock_ns(libc::CLOCK_REALTIME)); // with the older time until here
+        }
         if let Some(replaced) = &all[at] {
             tier.release(hold, key, replaced);
         }
         Ok(Published::Done)
+    }
+
+    /// Whether one layer hides the other.
+    fn is_above(&self, upper: usize, lower: usize) -> bool {
+        upper != lower && self.order().find(|&index| index == upper || index == lower) == Some(upper)
+    }
+
+    /// A replace that moves a key between tiers may be killed before the old blob is cleared. Whoever removes the one that
+    /// is seen then must know the other for what the replace left, from a blob that somebody stored who does not share
+    /// the upper tier: the one that is hidden is the older one.
+    fn stamp_move(
+        &self,
+        at: usize,
+        draft: &Draft,
+        visible: Option<usize>,
+        all: &[Option<Found>],
+    ) -> std::result::Result<(), Fault> {
+        let Some(visible) = visible.filter(|&visible| visible != at) else { return Ok(()) };
+        let old = all[visible].map_or(0, |found| found.stored_at_ns);
+        match self.is_above(visible, at) {
+            true => draft.stamp(old.saturating_sub(1)),
+            false => draft.stamp(sys::clock_ns(libc::CLOCK_REALTIME).max(old + 1)),
+        }
     }
 
     /// Removes the blob that `look_all` found in one tier, if it found one.

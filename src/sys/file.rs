@@ -198,13 +198,12 @@ pub fn set_mode(fd: BorrowedFd, mode: u32) -> Os<()> {
     retry("fchmod", || unsafe { libc::fchmod(fd.as_raw_fd(), mode) }).map(drop)
 }
 
-/// Sets the time of the last write to now, to the nanosecond: the kernel's own stamp is coarse.
-pub fn touch(fd: BorrowedFd) -> Os<()> {
-    let now = super::process::clock_ns(libc::CLOCK_REALTIME);
+/// Sets the time of the last write.
+pub fn set_modified(fd: BorrowedFd, at_ns: u64) -> Os<()> {
     let keep = libc::timespec { tv_sec: 0, tv_nsec: libc::UTIME_OMIT };
-    let now = libc::timespec { tv_sec: (now / 1_000_000_000) as _, tv_nsec: (now % 1_000_000_000) as _ };
+    let at = libc::timespec { tv_sec: (at_ns / 1_000_000_000) as _, tv_nsec: (at_ns % 1_000_000_000) as _ };
     // SAFETY: two times, as the call wants.
-    retry("utimensat", || unsafe { libc::futimens(fd.as_raw_fd(), [keep, now].as_ptr()) }).map(drop)
+    retry("utimensat", || unsafe { libc::futimens(fd.as_raw_fd(), [keep, at].as_ptr()) }).map(drop)
 }
 
 /// Writes all of `data` at `offset`. Answers how much was written before it failed.
@@ -267,7 +266,8 @@ pub fn space(fd: BorrowedFd) -> Os<Space> {
         stat.assume_init()
     };
     const RAMFS_MAGIC: i64 = 0x8584_58F6;
-    let block = stat.f_bsize as u64;
+    // Blocks are counted in fragments where the filesystem has those.
+    let block = if stat.f_frsize > 0 { stat.f_frsize } else { stat.f_bsize } as u64;
     #[allow(clippy::unnecessary_cast)] // the widths differ between platforms
     let kind: i64 = stat.f_type as _;
     Ok(Space {

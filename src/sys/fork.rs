@@ -110,6 +110,11 @@ impl LockFd {
     }
 
     fn close(&self, then: i32) {
+        // First, since a child that is forked once the slot is empty does not know what to close.
+        if let Ok(fd) = self.get() {
+            // SAFETY: no memory is passed; the descriptor is ours.
+            unsafe { libc::flock(fd, libc::LOCK_UN) };
+        }
         let fd = self.slot.swap(then, SeqCst);
         if fd >= 0 {
             // SAFETY: ours, and no longer in the slot.

@@ -54,14 +54,16 @@ impl Draft {
     pub fn finish(&self) -> Result<(), Fault> {
         match self {
             Draft::Dir(draft) if draft.in_memory => Ok(()),
-            _ => self.stamp(),
+            _ => self.stamp(crate::sys::clock_ns(libc::CLOCK_REALTIME)),
         }
     }
 
-    /// Sets its time to now, to the nanosecond.
-    pub fn stamp(&self) -> Result<(), Fault> {
+    /// Sets its time.
+    pub fn stamp(&self, at_ns: u64) -> Result<(), Fault> {
         match self {
-            Draft::Dir(draft) => crate::sys::touch(draft.file.as_fd()).map_err(|e| Fault::os(e, "stamping a blob")),
+            Draft::Dir(draft) => {
+                crate::sys::set_modified(draft.file.as_fd(), at_ns).map_err(|e| Fault::os(e, "stamping a blob"))
+            }
             Draft::Memory(_) => Ok(()), // gets its time when it is published
         }
     }

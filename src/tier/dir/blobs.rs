@@ -175,10 +175,10 @@ impl Tier for DirTier {
 
     fn withdraw(&self, hold: &Hold, draft: &mut Box<Draft>) -> Result<(), Fault> {
         hold.ground.unlink(&draft.key)?;
-        if let Ok(dir) = draft.room.dir() {
-            let _ = sys::unlink(dir, draft.path().as_c_str()); // a persistent one has none
+        match draft.room.dir().map(|dir| sys::unlink(dir, draft.path().as_c_str())) {
+            Ok(Err(libc::ENOENT)) => draft.budget.removed_persistent(draft.len), // it has no link there
+            _ => draft.budget.removed(draft.len),
         }
-        draft.budget.removed(draft.len);
         Ok(())
     }
 

@@ -109,6 +109,11 @@ impl Budget {
         self.changes.fetch_add(1, SeqCst);
     }
 
+    /// A persistent blob is gone: whoever stored it, since nothing tells. At worst another handle's is not counted here.
+    pub fn removed_persistent(&self, len: u64) {
+        let _ = self.persistent.fetch_update(SeqCst, SeqCst, |held| Some(held.saturating_sub(len)));
+    }
+
     /// Refuses what would leave less than the reserve, go beyond the file-size limit (whose signal kills), or
     /// beyond the control group's memory (whose killer does).
     pub fn allow(&self, file: BorrowedFd, in_memory: bool, len: u64, more: u64) -> Result<(), Fault> {

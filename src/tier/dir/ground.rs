@@ -111,6 +111,9 @@ impl Ground {
         let space = sys::space(objects.as_fd()).map_err(|e| Fault::os(e, "asking the filesystem for its room"))?;
         let objects_path =
             [dir.to_bytes(), b"/", base_name.as_bytes(), b"/", name.as_bytes(), b"/", OBJECTS.to_bytes_with_nul()];
+        if objects_path.iter().map(|part| part.len()).sum::<usize>() > libc::PATH_MAX as usize {
+            return Err(Fault::os(libc::ENAMETOOLONG, "opening a tier: its path is too long"));
+        }
         let lock_path = [dir.to_bytes(), b"/", base_name.as_bytes(), b"/", LOCK_FILE.to_bytes_with_nul()];
         let place = [name.as_bytes(), b"/", OBJECTS.to_bytes(), b"/"];
         let no_memory = |_| Fault::memory("opening a tier");

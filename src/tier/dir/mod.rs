@@ -253,13 +253,15 @@ impl DirTier {
         Ok(ids.iter().any(|id| room::link_of(ground.owners.as_fd(), id, key, found.ident).is_some()))
     }
 
-    /// Whether the store `name` has a directory here.
-    pub fn has_store(&self, name: &Key) -> bool {
+    /// Whether a store has owners here, dead or alive. Each is a directory, which counts as a link of the one it lies in;
+    /// a filesystem that does not count so says 1.
+    pub fn has_owners(&self, name: &Key) -> bool {
         let found = self.ground(false).and_then(|ground| {
             let looking = |e| Fault::os(e, "looking for a store");
-            sys::stat(Some(ground.base.borrow().map_err(looking)?), name.as_c_str()).map_err(looking)
+            let owners = ground::path(&[name.as_bytes(), b"/owners"]);
+            sys::stat(Some(ground.base()?), owners.as_c_str()).map_err(looking)
         });
-        found.is_ok_and(|meta| meta.is_dir())
+        found.is_ok_and(|meta| meta.is_dir() && meta.links != 2)
     }
 
     /// The filesystem's room.
@@ -378,6 +380,7 @@ impl DirTier {
     /// Removes the owner's link to a blob whose name is gone: our own, or by a look at each owner.
     pub fn unlink_owner(&self, ground: &Ground, key: &Key, found: &Found) -> Result<(), Fault> {
         if !found.has_owner {
+            self.budget.removed_persistent(found.size);
             return Ok(());
         }
         if let Some(room) = self.current_room()

@@ -8,6 +8,7 @@ use std::ffi::CStr;
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Tries to make a room before giving up: a reaper may take one in the moment before it is locked.
 const TRIES: usize = 64;
@@ -327,12 +328,12 @@ pub fn take_dead(owners: BorrowedFd, id: &CStr) -> Os<Option<LockFd>> {
         }
         // A look at whether the owner lives holds it shared for a moment; an owner or another reaper does not share.
         match sys::flock(fd, KeyLockMode::Shared) {
-            Ok(()) => std::thread::yield_now(),
+            Ok(()) => sys::sleep(Duration::from_micros(200)),
             Err(libc::EWOULDBLOCK) => return Ok(None),
             Err(e) => return Err(e),
         }
     }
-    Ok(None)
+    Err(libc::EBUSY) // one that looks at it was stopped
 }
 
 /// Whether the owner of the room `id` is dead.

@@ -1,0 +1,161 @@
+/* A key that lies in two tiers, as a killed replace leaves it: whatever takes the upper one away takes the lower one
+ * first, or neither. The old value never comes up again. One MODE a case. */
+#include "harness.h"
+
+enum what { REMOVE, REMOVE_OWNED, SHUTDOWN, CLOSE, REAP, REPLACE, WHATS };
+
+static const char *A, *B;
+static char tiers[2 * PATH_MAX + 16], below[PATH_MAX];
+
+static void owner(void *arg)
+{
+    vfs_t *s = open_on(tiers);
+    CHECK_OK(put(s, "k", 400, 2, 0));
+    CHECK_INT(tier_of(s, "k"), 0);
+    atomic_store((_Atomic int *)arg, 1);
+    sleep_for_ever();
+}
+
+/* "k" is 2 on A, and an older 1 on B. Answers the handle that owns it, but where the owner is dead. */
+static vfs_t *two_values(int what)
+{
+    A = dir_of(say("a%d", what));
+    B = dir_of(say("b%d", what));
+    snprintf(tiers, sizeof tiers, "%s,%s", A, B);
+    vfs_t *s = NULL;
+    if (what == REAP) {
+        _Atomic int *step = shared_memory(sizeof *step);
+        pid_t pid = start_child(owner, step);
+        AWAIT(step, 1);
+        kill_child(pid);
+    } else {
+        s = open_on(tiers);
+        CHECK_OK(put(s, "k", 400, 2, 0));
+        CHECK_INT(tier_of(s, "k"), 0);
+    }
+    vfs_options_t options = VFS_OPTIONS_INIT;
+    vfs_t *lower = NULL;
+    options.tiers = B; /* whoever does not know A */
+    options.name = "harness";
+    CHECK_OK(vfs_open(&options, &lower));
+    CHECK_OK(put(lower, "k", 300, 1, VFS_PERSIST));
+    QUIET(vfs_close(lower));
+    snprintf(below, sizeof below, "%s/harness/objects/k", own_tier_dir(B, geteuid()));
+    const struct timespec old[2] = {{1000, 0}, {1000, 0}};
+    SYS(utimensat(AT_FDCWD, below, old, 0));
+    return s;
+}
+
+static int32_t run(vfs_t *s, int what, vfs_t *reaper)
+{
+    const char *keys[] = {"k"};
+    switch (what) {
+    case REMOVE: return STATUS(vfs_remove(s, "k"));
+    case REMOVE_OWNED: return STATUS(vfs_remove_owned(s, keys, 1));
+    case SHUTDOWN: return STATUS(vfs_shutdown(s));
+    case CLOSE: QUIET(vfs_close(s)); return VFS_OK;
+    case REAP: return STATUS(vfs_reap(reaper, NULL));
+    default: return put(s, "k", 500, 3, VFS_REPLACE);
+    }
+}
+
+/* The lower one can be removed: both go. */
+static void removable(void)
+{
+    for (int what = 0; what < WHATS; what++) {
+        vfs_t *s = two_values(what);
+        vfs_t *reader = open_as(tiers, "harness", VFS_READ_ONLY), *reaper = NULL;
+        CHECK_VALUE(reader, "k", 400, 2);
+        CHECK_INT(listed(reader, "k"), 1);
+        if (what == REAP) {
+            reaper = open_as(tiers, "harness", 0); /* reaps, but does not wait */
+            CHECK_OK(vfs_reap(reaper, NULL));
+        } else {
+            CHECK_OK(run(s, what, NULL));
+        }
+        if (what == REPLACE)
+            CHECK_VALUE(reader, "k", 500, 3);
+        else
+            CHECK_ABSENT(reader, "k");
+        if (access(below, F_OK) == 0)
+            FAIL("case %d: the older value is still below", what);
+        if (what != CLOSE)
+            QUIET(vfs_close(s));
+        QUIET(vfs_close(reaper));
+        CHECK_ABSENT(reader, "k");
+        QUIET(vfs_close(reader));
+        CHECK_NOTHING_LEFT(A);
+        CHECK_NOTHING_LEFT(B);
+    }
+}
+
+/* The lower one cannot be removed: the upper one stays, or at least the older value is not seen. */
+static void pinned(void)
+{
+    own_mounts();
+    for (int what = 0; what < WHATS; what++) {
+        vfs_t *s = two_values(what);
+        vfs_t *reader = open_as(tiers, "harness", VFS_READ_ONLY), *reaper = NULL;
+        SYS(mount(below, below, NULL, MS_BIND, NULL)); /* EBUSY for whoever unlinks it */
+        if (what == REAP)
+            reaper = open_as(tiers, "harness", 0);
+        int32_t status = run(s, what, reaper);
+        if (what != CLOSE && status == VFS_OK)
+            FAIL("case %d: it says that all went well", what);
+        CHECK_VALUE(reader, "k", 400, 2);
+        SYS(umount2(below, MNT_DETACH));
+        if (what != CLOSE)
+            QUIET(vfs_close(s));
+        QUIET(vfs_close(reaper));
+        reaper = open_as(tiers, "harness", 0);
+        CHECK_OK(vfs_reap(reaper, NULL));
+        CHECK_ABSENT(reader, "k");
+        QUIET(vfs_close(reaper));
+        QUIET(vfs_close(reader));
+        CHECK_NOTHING_LEFT(A);
+        CHECK_NOTHING_LEFT(B);
+    }
+}
+
+/* Not the one that is seen: it goes alone, and takes nothing of what lies below it. */
+static void hidden(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b"), *c = dir_of("c");
+    vfs_t *s = open_on(say("%s?max=1,%s,%s", a, b, c)), *above = open_on(a), *lower = open_on(c);
+    CHECK_OK(put(s, "k", 400, 2, 0));
+    CHECK_INT(tier_of(s, "k"), 1);
+    CHECK_OK(put(lower, "k", 300, 1, VFS_PERSIST));
+    const struct timespec old[2] = {{1000, 0}, {1000, 0}};
+    SYS(utimensat(AT_FDCWD, say("%s/harness/objects/k", own_tier_dir(c, geteuid())), old, 0));
+    CHECK_OK(put(above, "k", 500, 3, 0));
+    CHECK_VALUE(s, "k", 500, 3);
+    CHECK_OK(vfs_shutdown(s));
+    CHECK_VALUE(above, "k", 500, 3);
+    CHECK_VALUE(lower, "k", 300, 1);
+    CHECK(access(say("%s/harness/objects/k", own_tier_dir(b, geteuid())), F_OK) != 0);
+    QUIET(vfs_close(s));
+    CHECK_OK(vfs_remove(lower, "k"));
+    QUIET(vfs_close(lower));
+    QUIET(vfs_close(above));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+    CHECK_NOTHING_LEFT(c);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } modes[] = {{"removable", removable}, {"pinned", pinned}, {"hidden", hidden}};
+    start(argc, argv);
+    unsigned fds = descriptors();
+    for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (strcmp(mode, modes[i].name) == 0) {
+            modes[i].run();
+            CHECK_INT(descriptors(), fds);
+            return 0;
+        }
+    }
+    FAIL("no such mode");
+}

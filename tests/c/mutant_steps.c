@@ -1,0 +1,311 @@
+/* Something happens between two given system calls of a call of ours: this program stands in for some functions of
+ * the C library, and does it there. One MODE a case. */
+#include "harness.h"
+
+#include <sys/syscall.h>
+
+/* ---- the stand-ins ---- */
+
+static _Thread_local void (*on_open)(const char *path, int flags);     /* after it */
+static _Thread_local void (*on_lock)(void);                           /* before a key's lock is tried */
+static _Thread_local void (*on_unlink)(const char *path);             /* before it */
+static _Thread_local void (*on_write)(void);                          /* after it */
+static _Atomic int refuse_links, refuse_room_locks, refuse_key_locks; /* with this errno */
+static _Atomic int in_parts;                                          /* bytes are moved in small parts */
+static _Atomic int written;                                           /* how often */
+
+int openat(int dir, const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    int mode_bits = flags & O_CREAT ? va_arg(args, int) : 0;
+    va_end(args);
+    int fd = (int)syscall(SYS_openat, dir, path, flags, mode_bits), kept = errno;
+    if (on_open && fd >= 0)
+        on_open(path, flags);
+    errno = kept;
+    return fd;
+}
+
+int fcntl(int fd, int command, ...)
+{
+    va_list args;
+    va_start(args, command);
+    void *arg = va_arg(args, void *);
+    va_end(args);
+    if (command == F_OFD_SETLK) {
+        if (on_lock && ((struct flock *)arg)->l_type == F_WRLCK)
+            on_lock();
+        if (refuse_key_locks && ((struct flock *)arg)->l_type != F_UNLCK) {
+            errno = refuse_key_locks;
+            return -1;
+        }
+    }
+    return (int)syscall(SYS_fcntl, fd, command, arg);
+}
+
+int flock(int fd, int how)
+{
+    if (refuse_room_locks && how & LOCK_EX) {
+        errno = refuse_room_locks;
+        return -1;
+    }
+    return (int)syscall(SYS_flock, fd, how);
+}
+
+int linkat(int from, const char *old, int to, const char *new, int flags)
+{
+    if (refuse_links) {
+        errno = refuse_links;
+        return -1;
+    }
+    return (int)syscall(SYS_linkat, from, old, to, new, flags);
+}
+
+int unlinkat(int dir, const char *path, int flags)
+{
+    if (on_unlink)
+        on_unlink(path);
+    return (int)syscall(SYS_unlinkat, dir, path, flags);
+}
+
+static size_t part(size_t len)
+{
+    return in_parts && len > 1000 ? 1000 : len;
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset)
+{
+    ssize_t done = syscall(SYS_pwrite64, fd, data, part(len), offset);
+    int kept = errno;
+    atomic_fetch_add(&written, 1);
+    if (on_write)
+        on_write();
+    errno = kept;
+    return done;
+}
+
+ssize_t pread64(int fd, void *data, size_t len, off64_t offset)
+{
+    return syscall(SYS_pread64, fd, data, part(len), offset);
+}
+
+/* ---- a fork right after a room was opened, before anybody knows of the descriptor ---- */
+
+static struct {
+    _Atomic int child, opened;
+    _Atomic pid_t pid;
+} *steps;
+static const char *A;
+
+static void fork_here(const char *path, int flags)
+{
+    if (strlen(path) != 16 || !(flags & O_DIRECTORY) || flags & O_PATH)
+        return;
+    on_open = NULL;
+    pid_t pid = fork();
+    SYS(pid);
+    if (pid == 0)
+        sleep_for_ever(); /* with all that it inherited */
+    atomic_store(&steps->pid, pid);
+}
+
+static void owner_that_forks(void *arg)
+{
+    (void)arg;
+    vfs_t *s = open_on(A);
+    on_open = fork_here;
+    CHECK_OK(put(s, "k", 500, 1, 0));
+    CHECK(atomic_load(&steps->pid) != 0);
+    atomic_store(&steps->child, 1);
+    sleep_for_ever();
+}
+
+static void fork_in_open(void)
+{
+    A = dir_of("a");
+    steps = shared_memory(sizeof *steps);
+    SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
+    pid_t owner = start_child(owner_that_forks, NULL);
+    AWAIT(&steps->child, 1);
+    vfs_t *s = open_on(A);
+    CHECK_VALUE(s, "k", 500, 1);
+    kill_child(owner);
+    SYS(kill(steps->pid, 0)); /* the child lives on */
+    CHECK_OK(vfs_reap(s, NULL));
+    CHECK_ABSENT(s, "k");
+    kill_child(steps->pid);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(A);
+}
+
+/* ---- a shutdown between writing a draft and publishing it ---- */
+
+static _Atomic int has_written, unlinks, has_ended;
+
+static void wait_for_shutdown(void)
+{
+    on_write = NULL;
+    atomic_store(&has_written, 1);
+    AWAIT(&unlinks, 1);
+}
+
+/* It has seen that the draft is none of what is published, and is about to remove it. */
+static void wait_for_storer(const char *path)
+{
+    if (strcmp(path, "k") != 0)
+        return;
+    on_unlink = NULL;
+    atomic_store(&unlinks, 1);
+    AWAIT(&has_ended, 1);
+}
+
+struct storer {
+    vfs_t *s;
+    uint32_t flags;
+    int32_t status;
+};
+
+static void *store_slowly(void *arg)
+{
+    struct storer *me = arg;
+    on_write = wait_for_shutdown;
+    me->status = put(me->s, "k", 500, 1, me->flags);
+    atomic_store(&has_ended, 1);
+    return NULL;
+}
+
+static void shutdown_amid_store(void)
+{
+    static const uint32_t flags[] = {0, VFS_REPLACE, VFS_PERSIST, VFS_REPLACE | VFS_PERSIST};
+    A = dir_of("a");
+    for (unsigned i = 0; i < 4; i++) {
+        has_written = unlinks = has_ended = 0;
+        vfs_t *s = open_on(A), *other = open_on(A);
+        struct storer storer = {s, flags[i], 0};
+        pthread_t thread;
+        CHECK_INT(pthread_create(&thread, NULL, store_slowly, &storer), 0);
+        AWAIT(&has_written, 1);
+        on_unlink = wait_for_storer;
+        CHECK_OK(vfs_shutdown(s));
+        on_unlink = NULL;
+        CHECK_INT(pthread_join(thread, NULL), 0);
+        CHECK_INT(storer.status, VFS_ERR_SHUTDOWN);
+        CHECK_ABSENT(other, "k");
+        QUIET(vfs_close(other));
+        QUIET(vfs_close(s));
+        CHECK_NOTHING_LEFT(A);
+    }
+}
+
+/* ---- a shutdown while a removal is about to take the key's lock ---- */
+
+static vfs_t *to_shut;
+
+static void *shut_it(void *arg)
+{
+    (void)arg;
+    CHECK_OK(vfs_shutdown(to_shut));
+    return NULL;
+}
+
+static void shut_here(void)
+{
+    pthread_t thread;
+    on_lock = NULL;
+    CHECK_INT(pthread_create(&thread, NULL, shut_it, NULL), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+}
+
+static void shutdown_amid_removal(void)
+{
+    A = dir_of("a");
+    vfs_t *other = open_on(A);
+    to_shut = open_on(A);
+    CHECK_OK(put(other, "k", 500, 1, 0));
+    on_lock = shut_here;
+    CHECK_IS(vfs_remove(to_shut, "k"), VFS_ERR_SHUTDOWN);
+    CHECK(on_lock == NULL);
+    CHECK_VALUE(other, "k", 500, 1);
+    QUIET(vfs_close(to_shut));
+    QUIET(vfs_close(other));
+    CHECK_NOTHING_LEFT(A);
+}
+
+/* ---- a filesystem without links or locks: found out before any bytes are written there ---- */
+
+static void without(_Atomic int *what, int code, int before_bytes)
+{
+    vfs_t *s = open_on(say("%s,memory", A));
+    atomic_store(&written, 0);
+    atomic_store(what, code);
+    CHECK_OK(put(s, "k", 100000, 1, 0));
+    if (before_bytes)
+        CHECK_INT(written, 0);
+    CHECK_INT(tier_of(s, "k"), 1);
+    CHECK_INT(tier_stat(s, 0).last_errno, code);
+    atomic_store(what, 0);
+    CHECK_OK(put(s, "again", 100000, 2, 0));
+    CHECK_INT(tier_of(s, "again"), 0);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(A);
+}
+
+static void poor_filesystem(void)
+{
+    A = dir_of("a");
+    without(&refuse_links, EPERM, 1);
+    without(&refuse_links, EOPNOTSUPP, 1);
+    without(&refuse_room_locks, ENOLCK, 1);
+    without(&refuse_room_locks, ENOSYS, 1);
+    without(&refuse_key_locks, ENOLCK, 0);
+}
+
+/* ---- a filesystem that moves less than it was asked for ---- */
+
+static void small_parts(void)
+{
+    A = dir_of("a");
+    const char *b = dir_of("b");
+    vfs_t *s = open_on(say("%s?max=20K,%s", A, b));
+    vfs_writer_t *w = NULL;
+    unsigned char *data = new_value(30001, 2);
+    atomic_store(&in_parts, 1);
+    CHECK_OK(put(s, "k", 10007, 1, 0));
+    CHECK_VALUE(s, "k", 10007, 1);
+    CHECK_OK(vfs_create(s, "moved", 0, 0, &w));
+    CHECK_OK(vfs_write(w, data, 9001));
+    CHECK_OK(vfs_write(w, data + 9001, 21000));
+    CHECK_OK(vfs_seal(w));
+    CHECK_INT(tier_of(s, "moved"), 1);
+    CHECK_VALUE(s, "moved", 30001, 2);
+    atomic_store(&in_parts, 0);
+    CHECK_VALUE(s, "k", 10007, 1);
+    CHECK_VALUE(s, "moved", 30001, 2);
+    free(data);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(A);
+    CHECK_NOTHING_LEFT(b);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } modes[] = {
+        {"fork-in-open", fork_in_open},       {"shutdown-amid-store", shutdown_amid_store},
+        {"small-parts", small_parts},         {"shutdown-amid-removal", shutdown_amid_removal},
+        {"poor-filesystem", poor_filesystem},
+    };
+    start(argc, argv);
+    unsigned fds = descriptors();
+    for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (strcmp(mode, modes[i].name) == 0) {
+            modes[i].run();
+            CHECK_INT(descriptors(), fds);
+            return 0;
+        }
+    }
+    FAIL("no such mode");
+}

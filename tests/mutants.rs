@@ -1,0 +1,16 @@
+//! What the other tests let pass when the library was broken on purpose: each of these fails for one such break.
+mod common;
+
+c_tests! {
+    the_key_is_locked_in_every_tier: "mutant_locks" "every-tier";
+    a_lock_file_made_anew_is_the_one_that_counts: "mutant_locks" "removed-lock-file";
+    who_waits_for_a_tier_holds_no_other: "mutant_locks" "waiting";
+    an_older_value_below_goes_with_the_one_above: "mutant_order" "removable";
+    an_older_value_below_that_cannot_go_keeps_the_one_above: "mutant_order" "pinned";
+    a_hidden_value_that_goes_takes_nothing_below_it: "mutant_order" "hidden";
+    a_fork_between_opening_a_room_and_its_entry_keeps_no_owner_alive: "mutant_steps" "fork-in-open";
+    a_store_that_meets_a_shutdown_leaves_nothing: "mutant_steps" "shutdown-amid-store";
+    a_removal_that_meets_a_shutdown_removes_nothing: "mutant_steps" "shutdown-amid-removal";
+    a_filesystem_without_links_or_locks_is_found_out_before_bytes_are_written: "mutant_steps" "poor-filesystem";
+    short_writes_and_reads_are_gone_on_with: "mutant_steps" "small-parts";
+}
