@@ -12,5 +12,14 @@ c_tests! {
     a_store_that_meets_a_shutdown_leaves_nothing: "mutant_steps" "shutdown-amid-store";
     a_removal_that_meets_a_shutdown_removes_nothing: "mutant_steps" "shutdown-amid-removal";
     a_filesystem_without_links_or_locks_is_found_out_before_bytes_are_written: "mutant_steps" "poor-filesystem";
+    a_dead_owners_room_is_taken_though_somebody_looks_at_it: "mutant_steps" "looked-at";
+    a_room_lost_to_a_reaper_is_made_anew: "mutant_steps" "lost-room";
+    a_link_that_outlived_its_blob_takes_nothing_of_the_keys_new_owner: "mutant_owner" "stale-link";
+    what_is_removed_or_replaced_is_freed_at_once_whoever_owned_it: "mutant_owner" "freed";
+    a_handle_that_was_shut_down_makes_nothing_anew: "mutant_steps" "nothing-anew";
+    a_control_group_without_memory_sends_big_blobs_on: "mutant_steps" "control-group";
+    a_link_or_a_fifo_in_place_of_a_blob_is_no_value: "mutant_links" "in-place-of-a-blob";
+    a_link_in_place_of_what_is_ours_is_not_followed: "mutant_links" "in-place-of-ours";
+    looking_makes_nothing: "mutant_links" "looking";
     short_writes_and_reads_are_gone_on_with: "mutant_steps" "small-parts";
 }

@@ -234,7 +234,7 @@ static int names_of_key(void)
            (access(say("%s/b/vfs1-%u/harness/objects/k", here, uid), F_OK) == 0);
 }
 
-/* What the dead process left. `failed`: it lived on, and its call failed with this status, or not. */
+/* What the process left: killed in the midst, or come to its end with this status. */
 static void verify(int killed, int32_t status, const char *what)
 {
     char when[256];

@@ -10,8 +10,11 @@ static _Thread_local void (*on_open)(const char *path, int flags);     /* after 
 static _Thread_local void (*on_lock)(void);                           /* before a key's lock is tried */
 static _Thread_local void (*on_unlink)(const char *path);             /* before it */
 static _Thread_local void (*on_write)(void);                          /* after it */
+static _Thread_local void (*on_room)(int fd, int how, int failed);    /* after a whole file was locked, or not */
 static _Atomic int refuse_links, refuse_room_locks, refuse_key_locks; /* with this errno */
 static _Atomic int in_parts;                                          /* bytes are moved in small parts */
+static _Thread_local void (*on_look)(void);                           /* before a file is looked at by its name */
+static _Atomic int group_of_ours;                                     /* control groups are those below the scratch */
 static _Atomic int written;                                           /* how often */
 
 int openat(int dir, const char *path, int flags, ...)
@@ -20,6 +23,8 @@ int openat(int dir, const char *path, int flags, ...)
     va_start(args, flags);
     int mode_bits = flags & O_CREAT ? va_arg(args, int) : 0;
     va_end(args);
+    if (group_of_ours && (strncmp(path, "/proc/self/", 11) == 0 || strncmp(path, "/sys/fs/", 8) == 0))
+        path = say("%s/fake%s", scratch, path);
     int fd = (int)syscall(SYS_openat, dir, path, flags, mode_bits), kept = errno;
     if (on_open && fd >= 0)
         on_open(path, flags);
@@ -50,7 +55,11 @@ int flock(int fd, int how)
         errno = refuse_room_locks;
         return -1;
     }
-    return (int)syscall(SYS_flock, fd, how);
+    int answer = (int)syscall(SYS_flock, fd, how), kept = errno;
+    if (on_room)
+        on_room(fd, how, answer != 0);
+    errno = kept;
+    return answer;
 }
 
 int linkat(int from, const char *old, int to, const char *new, int flags)
@@ -60,6 +69,13 @@ int linkat(int from, const char *old, int to, const char *new, int flags)
         return -1;
     }
     return (int)syscall(SYS_linkat, from, old, to, new, flags);
+}
+
+int fstatat(int dir, const char *path, struct stat *st, int flags)
+{
+    if (on_look)
+        on_look();
+    return (int)syscall(SYS_newfstatat, dir, path, st, flags);
 }
 
 int unlinkat(int dir, const char *path, int flags)
@@ -135,6 +151,92 @@ static void fork_in_open(void)
     CHECK_OK(vfs_reap(s, NULL));
     CHECK_ABSENT(s, "k");
     kill_child(steps->pid);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(A);
+}
+
+/* ---- a dead owner's room at which somebody looks just when it is to be taken ---- */
+
+static int looking = -1;
+
+static void owner_to_be_killed(void *arg)
+{
+    (void)arg;
+    vfs_t *s = open_on(A);
+    CHECK_OK(put(s, "k", 500, 1, 0));
+    atomic_store(&steps->child, 1);
+    sleep_for_ever();
+}
+
+static void look_away(int fd, int how, int failed)
+{
+    (void)fd;
+    if (!(how & LOCK_EX) || !failed)
+        return;
+    on_room = NULL;
+    SYS(close(looking));
+}
+
+/* The only room there is. */
+static const char *room_path(void)
+{
+    const char *owners = say("%s/harness/owners", own_tier_dir(A, geteuid()));
+    DIR *d = opendir(owners);
+    struct dirent *entry;
+    const char *path = NULL;
+    CHECK(d != NULL);
+    while ((entry = readdir(d)))
+        if (entry->d_name[0] != '.')
+            path = say("%s/%s", owners, entry->d_name);
+    closedir(d);
+    CHECK(path != NULL);
+    return path;
+}
+
+static void looked_at(void)
+{
+    A = dir_of("a");
+    steps = shared_memory(sizeof *steps);
+    vfs_t *s = open_on(A);
+    pid_t owner = start_child(owner_to_be_killed, NULL);
+    AWAIT(&steps->child, 1);
+    kill_child(owner);
+    looking = open(room_path(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    SYS(looking);
+    SYS(flock(looking, LOCK_SH | LOCK_NB)); /* as whoever asks whether the owner is dead */
+    on_room = look_away;
+    CHECK_OK(vfs_reap(s, NULL));
+    CHECK(on_room == NULL);
+    CHECK_ABSENT(s, "k");
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(A);
+}
+
+/* ---- a room that a reaper took and removed before its maker had locked it ---- */
+
+static void lose_room(int fd, int how, int failed)
+{
+    char link[64], path[PATH_MAX] = "";
+    if (!(how & LOCK_EX) || failed)
+        return;
+    on_room = NULL;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    CHECK(readlink(link, path, sizeof path - 1) > 0);
+    SYS(rmdir(path));
+}
+
+static void lost_room(void)
+{
+    A = dir_of("a");
+    vfs_t *s = open_on(say("%s,%s", A, dir_of("b"))), *other = open_on(A);
+    on_room = lose_room;
+    CHECK_OK(put(s, "k", 500, 1, 0));
+    CHECK(on_room == NULL);
+    CHECK_INT(tier_of(s, "k"), 0);
+    CHECK_INT(tier_stat(s, 0).refused, 0);
+    CHECK_OK(vfs_reap(other, NULL));
+    CHECK_VALUE(other, "k", 500, 1);
+    QUIET(vfs_close(other));
     QUIET(vfs_close(s));
     CHECK_NOTHING_LEFT(A);
 }
@@ -232,6 +334,91 @@ static void shutdown_amid_removal(void)
     CHECK_NOTHING_LEFT(A);
 }
 
+/* A handle that was shut down makes nothing anew: no room ... */
+static void shut_at_look(void)
+{
+    pthread_t thread;
+    on_look = NULL;
+    CHECK_INT(pthread_create(&thread, NULL, shut_it, NULL), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+}
+
+/* ... and none of its directories. */
+static void shut_and_delete(void)
+{
+    shut_here();
+    remove_tree(own_tier_dir(A, geteuid()));
+}
+
+static void nothing_anew(void)
+{
+    A = dir_of("a");
+    const size_t len = 5 << 20; /* what is large is looked for before it is written */
+    void *data = new_value(len, 1);
+    to_shut = open_on(A);
+    on_look = shut_at_look;
+    CHECK_IS(vfs_store(to_shut, "k", data, len, 0), VFS_ERR_SHUTDOWN);
+    CHECK(on_look == NULL);
+    CHECK_NOTHING_LEFT(A);
+    QUIET(vfs_close(to_shut));
+    free(data);
+
+    to_shut = open_on(A);
+    on_lock = shut_and_delete;
+    CHECK_FAILS(vfs_remove(to_shut, "k"));
+    CHECK(on_lock == NULL);
+    CHECK(access(own_tier_dir(A, geteuid()), F_OK) != 0);
+    QUIET(vfs_close(to_shut));
+    CHECK(access(own_tier_dir(A, geteuid()), F_OK) != 0);
+}
+
+/* ---- a control group with little memory left: a big blob does not go to a filesystem of memory ---- */
+
+static void fake(const char *name, const char *text)
+{
+    char path[PATH_MAX];
+    int len = snprintf(path, sizeof path, "%s/fake/%s", scratch, name);
+    CHECK(len > 0 && len < PATH_MAX);
+    for (char *at = path + strlen(scratch) + 1; (at = strchr(at, '/')); at++) {
+        *at = 0;
+        CHECK(mkdir(path, 0755) == 0 || errno == EEXIST);
+        *at = '/';
+    }
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    SYS(fd);
+    CHECK(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+}
+
+static void control_group(void)
+{
+    own_mounts();
+    A = tmpfs_of("a", "size=32m");
+    const char *b = dir_of("b");
+    fake("proc/self/cgroup", "0::/a\n");
+    fake("proc/self/mountinfo", "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+    fake("sys/fs/cgroup/a/memory.max", "9000000\n");
+    fake("sys/fs/cgroup/a/memory.current", "5000000\n");
+    group_of_ours = 1;
+    vfs_t *s = open_on(say("%s,%s", A, b));
+    CHECK_OK(put(s, "too-big", 5 << 20, 1, 0));
+    CHECK_INT(tier_of(s, "too-big"), 1);
+    CHECK_INT(tier_stat(s, 0).last_errno, ENOMEM);
+    CHECK_OK(put(s, "fits", 2 << 20, 2, 0));
+    CHECK_INT(tier_of(s, "fits"), 0);
+    CHECK_OK(put(s, "small", 1000, 4, 0));
+    CHECK_INT(tier_of(s, "small"), 0);
+    vfs_writer_t *w = NULL;
+    CHECK_OK(vfs_create(s, "hinted", 6 << 20, 0, &w));
+    CHECK_OK(vfs_write(w, "abc", 3));
+    CHECK_OK(vfs_seal(w));
+    CHECK_INT(tier_of(s, "hinted"), 1);
+    group_of_ours = 0;
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(A);
+    CHECK_NOTHING_LEFT(b);
+}
+
 /* ---- a filesystem without links or locks: found out before any bytes are written there ---- */
 
 static void without(_Atomic int *what, int code, int before_bytes)
@@ -296,7 +483,9 @@ int main(int argc, char **argv)
     } modes[] = {
         {"fork-in-open", fork_in_open},       {"shutdown-amid-store", shutdown_amid_store},
         {"small-parts", small_parts},         {"shutdown-amid-removal", shutdown_amid_removal},
-        {"poor-filesystem", poor_filesystem},
+        {"poor-filesystem", poor_filesystem}, {"looked-at", looked_at},
+        {"lost-room", lost_room},             {"nothing-anew", nothing_anew},
+        {"control-group", control_group},
     };
     start(argc, argv);
     unsigned fds = descriptors();

@@ -3,7 +3,6 @@
 use super::{cdylib_dir, skip};
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -125,10 +124,12 @@ pub fn start(path: &Path, tool: &[&str], args: &[&str]) -> Outcome {
     let pid = child.id() as libc::pid_t;
     let until = Instant::now() + PATIENCE;
     let ended = loop {
+        // SAFETY: all zero is a valid `siginfo_t`.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         let wait = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         // SAFETY: `info` is ours to fill. The child is left unreaped, so its number stays its own.
         let got = unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &mut info, wait) };
+        // SAFETY: filled, or still zero.
         if got == 0 && unsafe { info.si_pid() } == pid {
             break true;
         }

@@ -1,0 +1,104 @@
+/* Whose blob it is, is told by the file and not by the name: a link that outlived its blob, as a killed remover leaves
+ * it, takes nothing of who has the key now. One MODE a case. */
+#include "harness.h"
+
+enum what { REMOVE_OWNED, SHUTDOWN, CLOSE, REPLACE_AND_CLOSE, WHATS };
+
+static void stale_link(void)
+{
+    for (int what = 0; what < WHATS; what++) {
+        const char *a = dir_of(say("a%d", what)), *keys[] = {"k"};
+        vfs_t *s = open_on(a), *other = open_on(a);
+        CHECK_OK(put(s, "k", 400, 1, 0));
+        CHECK_OK(put(s, "mine", 400, 1, 0));
+        SYS(unlink(say("%s/harness/objects/k", own_tier_dir(a, geteuid()))));
+        CHECK_ABSENT(s, "k");
+        CHECK_OK(put(other, "k", 500, 2, what == CLOSE ? VFS_PERSIST : 0));
+        CHECK_INT(flags_of(s, "k"), what == CLOSE ? VFS_STAT_PERSISTENT : 0);
+        switch (what) {
+        case REMOVE_OWNED: CHECK_OK(vfs_remove_owned(s, keys, 1)); break;
+        case SHUTDOWN: CHECK_OK(vfs_shutdown(s)); break;
+        case REPLACE_AND_CLOSE:
+            CHECK_OK(put(s, "k", 600, 3, VFS_REPLACE));
+            CHECK_INT(flags_of(s, "k"), VFS_STAT_OWNED);
+            CHECK_OK(put(other, "k", 500, 2, VFS_REPLACE));
+            CHECK_INT(flags_of(other, "k"), VFS_STAT_OWNED);
+            break;
+        default: break;
+        }
+        CHECK_VALUE(other, "k", 500, 2);
+        QUIET(vfs_close(s));
+        CHECK_VALUE(other, "k", 500, 2);
+        CHECK_ABSENT(other, "mine");
+        CHECK_OK(vfs_remove(other, "k"));
+        QUIET(vfs_close(other));
+        CHECK_NOTHING_LEFT(a);
+    }
+}
+
+/* ---- a blob that is removed or replaced is freed at once, whoever owned it ---- */
+
+static void count_file(const char *path, const char *inside, const struct stat *st, void *arg)
+{
+    (void)path;
+    (void)inside;
+    if (S_ISREG(st->st_mode) && st->st_size >= 400)
+        ++*(int *)arg;
+}
+
+/* How many names of blobs there are in a tier, the owners' own links too. */
+static int names_in(const char *tier)
+{
+    int count = 0;
+    walk(own_tier_dir(tier, geteuid()), "", count_file, &count);
+    return count;
+}
+
+static void freed(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    vfs_t *s = open_on(say("%s?max=10K,%s", a, b)), *other = open_on(say("%s?max=10K,%s", a, b));
+    for (int i = 0; i < 2; i++) { /* by its owner, and by another */
+        vfs_t *by = i ? other : s;
+        for (int from = 0; from < 2; from++) { /* from the first tier and from the second */
+            size_t old = from ? 20000 : 400;
+            CHECK_OK(put(s, "k", old, 1, 0));
+            CHECK_INT(tier_of(s, "k"), from);
+            CHECK_INT(names_in(from ? b : a), 2);
+            CHECK_OK(vfs_remove(by, "k"));
+            CHECK_INT(names_in(a) + names_in(b), 0);
+            for (int to = 0; to < 2; to++) { /* replaced in its tier and across */
+                CHECK_OK(put(s, "k", old, 1, 0));
+                CHECK_OK(put(by, "k", to ? 30000 : 500, 2, VFS_REPLACE));
+                CHECK_INT(names_in(to ? b : a), 2);
+                CHECK_INT(names_in(to ? a : b), 0);
+                CHECK_OK(put(by, "k", to ? 30000 : 500, 2, VFS_REPLACE | VFS_PERSIST));
+                CHECK_INT(names_in(a) + names_in(b), 1);
+                CHECK_OK(vfs_remove(by, "k"));
+                CHECK_INT(names_in(a) + names_in(b), 0);
+            }
+        }
+    }
+    QUIET(vfs_close(other));
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } modes[] = {{"stale-link", stale_link}, {"freed", freed}};
+    start(argc, argv);
+    unsigned fds = descriptors();
+    for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (strcmp(mode, modes[i].name) == 0) {
+            modes[i].run();
+            CHECK_INT(descriptors(), fds);
+            return 0;
+        }
+    }
+    FAIL("no such mode");
+}
