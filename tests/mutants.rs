@@ -21,5 +21,8 @@ c_tests! {
     a_link_or_a_fifo_in_place_of_a_blob_is_no_value: "mutant_links" "in-place-of-a-blob";
     a_link_in_place_of_what_is_ours_is_not_followed: "mutant_links" "in-place-of-ours";
     looking_makes_nothing: "mutant_links" "looking";
+    a_reader_makes_no_lock_file_and_needs_none: "mutant_links" "reading-without-locks";
+    a_hint_beyond_the_limit_on_file_sizes_picks_memory: "mutant_owner" "small-files";
+    a_close_waits_for_the_log_and_then_it_is_not_called: "mutant_steps" "log-and-close";
     short_writes_and_reads_are_gone_on_with: "mutant_steps" "small-parts";
 }

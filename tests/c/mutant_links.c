@@ -35,6 +35,26 @@ static void in_place_of_a_blob(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* A reader makes no lock file either, and needs none. */
+static void reading_without_locks(void)
+{
+    const char *a = dir_of("a"), *lock = path_of(say("a/vfs1-%u/\\lock", (unsigned)geteuid()));
+    vfs_t *s = open_on(a);
+    CHECK_OK(put(s, "k", 500, 1, VFS_PERSIST));
+    QUIET(vfs_close(s));
+    SYS(unlink(lock));
+    vfs_t *reader = open_as(say("%s,%s", a, dir_of("b")), "harness", VFS_READ_ONLY);
+    CHECK_VALUE(reader, "k", 500, 1);
+    CHECK_INT(listed_all(reader), 1);
+    CHECK_ABSENT(reader, "absent");
+    QUIET(vfs_close(reader));
+    CHECK(access(lock, F_OK) != 0);
+    s = open_on(a);
+    CHECK_OK(vfs_remove(s, "k"));
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
 /* A link in place of the lock file or a directory: the next tier serves, and nothing is made where it leads. */
 static void in_place_of_ours(void)
 {
@@ -108,6 +128,7 @@ int main(int argc, char **argv)
         void (*run)(void);
     } modes[] = {
         {"in-place-of-a-blob", in_place_of_a_blob}, {"in-place-of-ours", in_place_of_ours}, {"looking", looking},
+        {"reading-without-locks", reading_without_locks},
     };
     start(argc, argv);
     unsigned fds = descriptors();

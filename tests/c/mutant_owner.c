@@ -85,12 +85,38 @@ static void freed(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* ---- a size hint beyond what this process may write to a file: memory has no such limit ---- */
+
+static void in_small_files(void *arg)
+{
+    struct rlimit small = {100 << 10, 100 << 10};
+    vfs_writer_t *w = NULL;
+    SYS(setrlimit(RLIMIT_FSIZE, &small));
+    vfs_t *s = open_on(say("%s,memory", (const char *)arg));
+    CHECK_OK(vfs_create(s, "k", 512 << 10, 0, &w));
+    CHECK_OK(vfs_write(w, "abc", 3));
+    CHECK_OK(vfs_seal(w));
+    CHECK_INT(tier_of(s, "k"), 1);
+    CHECK_OK(vfs_create(s, "l", 50 << 10, 0, &w));
+    CHECK_OK(vfs_write(w, "abc", 3));
+    CHECK_OK(vfs_seal(w));
+    CHECK_INT(tier_of(s, "l"), 0);
+    QUIET(vfs_close(s));
+}
+
+static void hint_in_small_files(void)
+{
+    const char *a = dir_of("a");
+    JOIN(start_child(in_small_files, (void *)a));
+    CHECK_NOTHING_LEFT(a);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(void);
-    } modes[] = {{"stale-link", stale_link}, {"freed", freed}};
+    } modes[] = {{"stale-link", stale_link}, {"freed", freed}, {"small-files", hint_in_small_files}};
     start(argc, argv);
     unsigned fds = descriptors();
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {

@@ -372,6 +372,88 @@ static void nothing_anew(void)
     CHECK(access(own_tier_dir(A, geteuid()), F_OK) != 0);
 }
 
+/* ---- a store is closed while one of its writers is about to tell the log, or is telling it ---- */
+
+static _Atomic int telling, told_after_close, is_closed;
+
+static void slow_log(void *user, int32_t level, const char *message)
+{
+    (void)user;
+    (void)level;
+    (void)message;
+    atomic_store(&telling, 1);
+    nap(300); /* long enough for a close that does not wait to be seen */
+    if (atomic_load(&is_closed))
+        atomic_store(&told_after_close, 1);
+    atomic_store(&telling, 2);
+}
+
+static vfs_t *with_log(void)
+{
+    vfs_options_t options = VFS_OPTIONS_INIT;
+    vfs_t *s = NULL;
+    const char *b = say("%s/b", scratch);
+    CHECK(mkdir(b, 0755) == 0 || errno == EEXIST);
+    options.tiers = say("%s?max=1K,%s", A, b);
+    options.name = "harness";
+    options.log = slow_log;
+    CHECK_OK(vfs_open(&options, &s));
+    atomic_store(&telling, 0);
+    atomic_store(&is_closed, 0);
+    return s;
+}
+
+static void *close_it(void *arg)
+{
+    QUIET(vfs_close(arg));
+    atomic_store(&is_closed, 1);
+    return NULL;
+}
+
+static void *write_too_much(void *arg)
+{
+    static const char bytes[5000];
+    int32_t status = STATUS(vfs_write(arg, bytes, sizeof bytes));
+    CHECK(status == VFS_OK || status == VFS_ERR_SHUTDOWN);
+    return NULL;
+}
+
+static void close_here(const char *path, int flags)
+{
+    (void)path;
+    (void)flags;
+    pthread_t thread;
+    on_open = NULL;
+    CHECK_INT(pthread_create(&thread, NULL, close_it, to_shut), 0);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+}
+
+static void log_and_close(void)
+{
+    A = dir_of("a");
+    vfs_writer_t *w = NULL;
+    pthread_t thread;
+    /* in the callback already: the close waits */
+    vfs_t *s = with_log();
+    CHECK_OK(vfs_create(s, "k", 0, 0, &w));
+    CHECK_INT(pthread_create(&thread, NULL, write_too_much, w), 0);
+    AWAIT(&telling, 1);
+    QUIET(vfs_close(s));
+    CHECK_INT(telling, 2);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    QUIET(vfs_abort(w));
+    /* on the way to it: it is not called any more */
+    to_shut = with_log();
+    CHECK_OK(vfs_create(to_shut, "k", 0, 0, &w));
+    on_open = close_here;
+    write_too_much(w); /* counts once more what there is before it is refused */
+    CHECK(on_open == NULL);
+    QUIET(vfs_abort(w));
+    CHECK(!told_after_close && !telling);
+    CHECK_NOTHING_LEFT(A);
+    CHECK_NOTHING_LEFT(say("%s/b", scratch));
+}
+
 /* ---- a control group with little memory left: a big blob does not go to a filesystem of memory ---- */
 
 static void fake(const char *name, const char *text)
@@ -485,7 +567,7 @@ int main(int argc, char **argv)
         {"small-parts", small_parts},         {"shutdown-amid-removal", shutdown_amid_removal},
         {"poor-filesystem", poor_filesystem}, {"looked-at", looked_at},
         {"lost-room", lost_room},             {"nothing-anew", nothing_anew},
-        {"control-group", control_group},
+        {"control-group", control_group},     {"log-and-close", log_and_close},
     };
     start(argc, argv);
     unsigned fds = descriptors();
