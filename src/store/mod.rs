@@ -1,4 +1,5 @@
 //! Floor 3: the store. Which tier takes a blob, falling through to the next, one value per key, and lifetimes.
+mod change;
 mod health;
 mod keys;
 mod list;

@@ -1,5 +1,6 @@
 //! Placing a blob: the first tier that can take it now, and the next where one refuses, also at the last moment.
-use super::stack::{PATIENCE, Published};
+use super::change::Published;
+use super::stack::PATIENCE;
 use super::{Flags, Inner};
 use crate::error::{Code, Error, Fault, Result};
 use crate::key::Key;

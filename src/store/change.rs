@@ -1,0 +1,193 @@
+//! Changing a key in all tiers at once, under its lock: at most one blob is its value, and nothing older comes up when
+//! that goes.
+use super::stack::{KeyLock, Stack, TWIN};
+use crate::error::{Code, Error, Fault, Result};
+use crate::key::Key;
+use crate::sys;
+use crate::tier::any::Draft;
+use crate::tier::dir::Ground;
+use crate::tier::{Found, Publish, Tier};
+use std::time::Duration;
+
+/// How publishing went.
+pub enum Published {
+    /// It is the blob of its key now.
+    Done,
+    /// The tier cannot have it.
+    Refused(Fault),
+    /// It replaces a blob in this process's memory, and stays there.
+    InMemoryAlone,
+}
+
+impl Stack {
+    /// What lies under a key in each tier but one. One that cannot be locked, such as a read-only one, is looked into all
+    /// the same: a blob there is an answer; and where that fails too, it is skipped.
+    fn look_all(&self, lock: &KeyLock, key: &Key, but: Option<usize>) -> Result<Vec<Option<Found>>> {
+        let mut all = Vec::new();
+        all.try_reserve_exact(self.layers.len()).map_err(|_| Error::new(Code::NoMemory, "looking for a key"))?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let found = match lock.hold(index) {
+                _ if Some(index) == but => Ok(None),
+                Ok(hold) => layer.tier.look_held(hold, key),
+                Err(fault) if fault.what == TWIN => Ok(None),
+                Err(_) => match layer.tier.look(key) {
+                    Err(fault) if !fault.is_final() => Ok(None),
+                    answer => answer,
+                },
+            };
+            all.push(found.map_err(|fault| self.error(index, fault))?);
+        }
+        Ok(all)
+    }
+
+    /// Makes a draft in the tier `at` the blob of its key, and the only one in all tiers.
+    pub fn publish(&self, lock: &KeyLock, at: usize, draft: &mut Draft, key: &Key, how: Publish) -> Result<Published> {
+        let hold = match lock.hold(at) {
+            Ok(hold) => hold,
+            Err(fault) => return Ok(Published::Refused(fault)),
+        };
+        let tier = &self.layers[at].tier;
+        // Its own tier answers for itself, unless what it has there is to be replaced.
+        let all = self.look_all(lock, key, (!how.over).then_some(at))?;
+        if !how.over {
+            if all.iter().any(Option::is_some) {
+                return Err(Error::new(Code::Exists, "storing a key"));
+            }
+        } else if let Some(memory) = self.memory
+            && memory != at
+            && all[memory].is_some()
+        {
+            return Ok(Published::InMemoryAlone);
+        }
+        let visible = self.order().find(|&index| all[index].is_some());
+        if how.over {
+            // What a killed replace left below the blob that is seen must not come up when that goes.
+            self.clear_below(lock, key, &all, visible, at)?;
+            if let Err(fault) = self.stamp_move(at, draft, visible, &all) {
+                return Ok(Published::Refused(fault));
+            }
+        }
+        match tier.publish(hold, draft, how) {
+            Ok(()) => {}
+            Err(fault) if fault.errno == libc::EEXIST && fault.code.is_none() => {
+                return Err(Error::new(Code::Exists, "storing a key"));
+            }
+            Err(fault) => return Ok(Published::Refused(fault)),
+        }
+        if let Some(visible) = visible.filter(|&visible| visible != at)
+            && let Err(error) = self.clear(lock, key, &all, visible)
+        {
+            // The old blob stays, so the new one must go.
+            tier.withdraw(hold, draft).map_err(|fault| self.error(at, fault))?;
+            return Err(error);
+        }
+        if visible.is_some_and(|visible| self.is_above(visible, at)) {
+            let _ = draft.stamp(sys::clock_ns(libc::CLOCK_REALTIME)); // with the older time until here
+        }
+        if let Some(replaced) = &all[at] {
+            tier.release(hold, key, replaced);
+        }
+        Ok(Published::Done)
+    }
+
+    /// Whether one layer hides the other.
+    fn is_above(&self, upper: usize, lower: usize) -> bool {
+        upper != lower && self.order().find(|&index| index == upper || index == lower) == Some(upper)
+    }
+
+    /// A replace that moves a key between tiers may be killed before the old blob is cleared. Whoever removes the one that
+    /// is seen then must know the other for what the replace left, from a blob that somebody stored who does not share
+    /// the upper tier: the one that is hidden is the older one.
+    fn stamp_move(
+        &self,
+        at: usize,
+        draft: &Draft,
+        visible: Option<usize>,
+        all: &[Option<Found>],
+    ) -> std::result::Result<(), Fault> {
+        let Some(visible) = visible.filter(|&visible| visible != at) else { return Ok(()) };
+        let old = all[visible].map_or(0, |found| found.stored_at_ns);
+        match self.is_above(visible, at) {
+            true => draft.stamp(old.saturating_sub(1)),
+            false => draft.stamp(sys::clock_ns(libc::CLOCK_REALTIME).max(old + 1)),
+        }
+    }
+
+    /// Removes the blob that `look_all` found in one tier, if it found one.
+    fn clear(&self, lock: &KeyLock, key: &Key, all: &[Option<Found>], index: usize) -> Result<()> {
+        let Some(found) = &all[index] else { return Ok(()) };
+        let removed = lock.hold(index).and_then(|hold| self.layers[index].tier.remove(hold, key, found));
+        removed.map_err(|fault| self.error(index, fault))
+    }
+
+    /// Removes what lies in the tiers below the blob that is seen, lowest first, except in one. A key that memory has
+    /// is that handle's alone: other tiers are not touched then.
+    fn clear_below(
+        &self,
+        lock: &KeyLock,
+        key: &Key,
+        all: &[Option<Found>],
+        visible: Option<usize>,
+        except: usize,
+    ) -> Result<()> {
+        if visible.is_none() || visible == self.memory {
+            return Ok(());
+        }
+        let below = self.order().rev().take_while(|&index| Some(index) != visible);
+        below.filter(|&index| index != except).try_for_each(|index| self.clear(lock, key, all, index))
+    }
+
+    /// Removes a key, lowest tier first, so that nothing older comes up when the one that is seen goes.
+    pub fn remove(&self, lock: &KeyLock, key: &Key) -> Result<()> {
+        let all = self.look_all(lock, key, None)?;
+        let Some(visible) = self.order().find(|&index| all[index].is_some()) else {
+            return Err(self.why_missing(lock));
+        };
+        self.clear_below(lock, key, &all, Some(visible), visible)?;
+        self.clear(lock, key, &all, visible)
+    }
+
+    /// No tier that could be looked into has a key: is there one that could not?
+    fn why_missing(&self, lock: &KeyLock) -> Error {
+        let out = lock.grips.iter().enumerate().find_map(|(index, grip)| match grip {
+            Err(fault) if !fault.is_nothing_here() && fault.what != TWIN => Some((index, *fault)),
+            _ => None,
+        });
+        match out {
+            Some((index, fault)) => self.error(index, fault),
+            None => Error::new(Code::NotFound, "looking for a key"),
+        }
+    }
+
+    /// Removes the blob of a key from the tier `at` if `is_ours` says so of it; where it is the one that is seen, what it
+    /// hid below goes first. The owner's link stays.
+    ///
+    /// Only under the lock can be said whose it is: a file seen before may be published since, or be another by now.
+    pub fn remove_owned(
+        &self,
+        at: usize,
+        ground: &Ground,
+        key: &Key,
+        patience: Duration,
+        is_ours: impl Fn(&Found) -> std::result::Result<bool, Fault>,
+    ) -> Result<bool> {
+        let on_tier = |fault| self.error(at, fault);
+        let lock = self.lock(key, patience)?;
+        let Some(ours) = ground.look(key).map_err(on_tier)? else { return Ok(false) };
+        if !is_ours(&ours).map_err(on_tier)? {
+            return Ok(false);
+        }
+        let all = self.look_all(&lock, key, Some(at))?;
+        // Memory is one handle's alone, and hides nothing here.
+        if self.dirs().map(|(index, _)| index).take_while(|&index| index < at).all(|index| all[index].is_none()) {
+            for index in (at + 1..self.layers.len()).rev().filter(|&index| Some(index) != self.memory) {
+                // What a killed replace left is older; a newer one was stored by somebody who does not share this tier.
+                if all[index].is_some_and(|below| below.stored_at_ns < ours.stored_at_ns) {
+                    self.clear(&lock, key, &all, index)?;
+                }
+            }
+        }
+        ground.unlink(key).map_err(on_tier)?;
+        Ok(true)
+    }
+}
