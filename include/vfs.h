@@ -699,7 +699,9 @@ vfs_status_t vfs_reserve(vfs_writer_t *writer, size_t len, void **out);
  * Publishes the blob, and ends the writer whatever it returns: `writer` is gone afterwards.
  *
  * On success the blob is there for every process, whole, just as vfs_store leaves it. After a
- * failure nothing of it is left, and what the key held before is as it was.
+ * failure nothing of it is left, and what the key held before is as it was. A blob whose last
+ * vfs_write or vfs_reserve failed is not published: the answer is that failure's code, unless a
+ * later part was taken.
  *
  * Returns:
  * - VFS_OK: published.

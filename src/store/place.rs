@@ -31,11 +31,22 @@ impl<'a> Placement<'a> {
         let stack = &inner.stack;
         let has = |index: usize| stack.layers[index].tier.look(key).is_ok_and(|found| found.is_some());
         let in_memory_alone = flags.replace && stack.memory.is_some_and(has);
-        if wanted >= LOOK_FIRST && !flags.replace && stack.order().any(has) {
-            return Err(Error::new(Code::Exists, "storing a key"));
-        }
         let how = Publish { over: flags.replace, persist: flags.persist };
-        Ok(Placement { inner, key, how, wanted, in_memory_alone, refusals: Vec::new() })
+        let placement = Placement { inner, key, how, wanted, in_memory_alone, refusals: Vec::new() };
+        if wanted >= LOOK_FIRST {
+            placement.look_first()?;
+        }
+        Ok(placement)
+    }
+
+    /// Fails where the key is taken: it may be so again when it is published, but until then much may be written.
+    pub fn look_first(&self) -> Result<()> {
+        let stack = &self.inner.stack;
+        let has = |index: usize| stack.layers[index].tier.look(self.key).is_ok_and(|found| found.is_some());
+        match !self.how.over && stack.order().any(has) {
+            true => Err(Error::new(Code::Exists, "storing a key")),
+            false => Ok(()),
+        }
     }
 
     /// Notes that a tier refused; fails where the next one would too.

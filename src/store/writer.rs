@@ -19,6 +19,8 @@ pub struct Writer {
     index: usize,
     /// `None` once it is sealed or lost.
     draft: Option<Draft>,
+    /// Why the last part was refused, until a later one is taken: what lacks a part must not be published unnoticed.
+    refused: Option<(Code, i32)>,
     /// Memory handed out by `reserve`, whose bytes count at the next call.
     region: Option<Region>,
 }
@@ -44,6 +46,7 @@ fn refill(tier: &AnyTier, new: &mut Draft, old: Option<&Draft>, pending: &[&[u8]
 impl Writer {
     pub(super) fn new(inner: Shared<Inner>, key: &Key, size_hint: u64, flags: Flags) -> Result<Writer> {
         let mut placement = Placement::new(&inner, key, flags, size_hint)?;
+        placement.look_first()?;
         let roomy = |layer: &super::stack::Layer| match &layer.tier {
             AnyTier::Dir(tier) => tier.has_room(size_hint).unwrap_or(false),
             AnyTier::Memory(tier) => tier.left().is_none_or(|left| left >= size_hint),
@@ -54,7 +57,7 @@ impl Writer {
         };
         let (index, draft) = placement.draft(from, from, None, &mut |_, _, _| Ok(()))?;
         drop(placement);
-        Ok(Writer { inner, key: *key, flags, index, draft: Some(draft), region: None })
+        Ok(Writer { inner, key: *key, flags, index, draft: Some(draft), refused: None, region: None })
     }
 
     fn check(&self) -> Result<()> {
@@ -98,18 +101,31 @@ impl Writer {
         Ok(())
     }
 
-    /// Appends. What fails has appended nothing, and may be tried again.
+    /// Remembers how a part fared.
+    fn note<T>(&mut self, answer: Result<T>) -> Result<T> {
+        self.refused = answer.as_ref().err().map(|error| (error.code(), error.errno()));
+        answer
+    }
+
+    /// Appends. What fails has appended nothing, and may be tried again; until something is appended, `seal` fails too.
     pub fn write(&mut self, data: &[u8]) -> Result<()> {
         self.check()?;
-        self.put(data)
+        let answer = self.put(data);
+        self.note(answer)
     }
 
     /// Appends `len` bytes for the caller to fill in place, until the next call on this writer. They cannot fault.
     pub fn reserve(&mut self, len: usize) -> Result<&mut [MaybeUninit<u8>]> {
         self.check()?;
+        let answer = self.try_reserve(len);
+        self.note(answer)?;
+        Ok(self.region.as_mut().map_or(&mut [], Region::bytes_mut))
+    }
+
+    fn try_reserve(&mut self, len: usize) -> Result<()> {
         self.put(&[])?;
         if len == 0 {
-            return Ok(&mut []);
+            return Ok(());
         }
         if len > isize::MAX as usize {
             return Err(Error::new(Code::Invalid, "reserving more bytes than there are addresses"));
@@ -118,7 +134,10 @@ impl Writer {
         let moving = Flags { replace: true, ..self.flags };
         let draft = self.draft.as_mut().ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
         let fault = match self.inner.stack.layers[self.index].tier.reserve(draft, len) {
-            Ok(region) => return Ok(self.region.insert(region).bytes_mut()),
+            Ok(region) => {
+                self.region = Some(region);
+                return Ok(());
+            }
             Err(fault) => fault,
         };
         let wanted = draft.len() + len as u64;
@@ -133,16 +152,16 @@ impl Writer {
         let (index, moved) = placement.draft(self.index + 1, self.index, Some(draft), fill)?;
         drop(placement);
         (self.index, self.draft, self.region) = (index, Some(moved), region);
-        match &mut self.region {
-            Some(region) => Ok(region.bytes_mut()),
-            None => Ok(&mut []),
-        }
+        Ok(())
     }
 
     /// Publishes the blob. Ends the writer, whatever the answer.
     pub fn seal(mut self) -> Result<()> {
         self.check()?;
         self.put(&[])?;
+        if let Some((code, errno)) = self.refused {
+            return Err(Fault::last(code, errno, "sealing a blob whose last part was refused").into());
+        }
         let draft = self.draft.take().ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
         let mut placement = Placement::new(&self.inner, &self.key, self.flags, draft.len())?;
         let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<&Draft>| refill(tier, new, old, &[]);

@@ -519,8 +519,14 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } modes[] = {
-        {"signals", signals},       {"interrupted", interrupted}, {"cancelled", cancelled}, {"closed-streams", closed_streams},
-        {"broken-stderr", broken_stderr}, {"small-stack", small_stack}, {"stopped", stopped}, {"address-space", address_space},
+        {"signals", signals},
+        {"interrupted", interrupted},
+        {"cancelled", cancelled},
+        {"closed-streams", closed_streams},
+        {"broken-stderr", broken_stderr},
+        {"small-stack", small_stack},
+        {"stopped", stopped},
+        {"address-space", address_space},
     };
     start(argc, argv);
     unsigned fds = descriptors();

@@ -244,7 +244,8 @@ static void verify(int killed, int32_t status, const char *what)
     snprintf(when, sizeof when, "%s %s", op->name, what);
     enum state now = state_of(reader, when);
     /* (an open that could not reap is still an open) */
-    int may_be_old = killed || status != VFS_OK || op->run == NULL, may_be_new = killed || status == VFS_OK || in_parts();
+    int may_be_old = killed || status != VFS_OK || op->run == NULL;
+    int may_be_new = killed || status == VFS_OK || in_parts();
     if (!(now == old && may_be_old) && !(now == new && may_be_new))
         FAIL("%s (%s): the key is %s", when, killed ? "killed" : status_name(status), state_names[now]);
     if (state_of(neighbour, when) != now)

@@ -372,7 +372,7 @@ static void views(void)
                 break;
             }
             for (int j = 0; j < 6; j++)
-                CHECK(view[j].len == sizes[j % 3] && is_value_at(view[j].data, view[j].len, 0, (uint64_t)(j % 3), sizes[j % 3]));
+                CHECK(view[j].len == sizes[j % 3] && is_value_at(view[j].data, view[j].len, 0, (uint64_t)(j % 3), view[j].len));
             CHECK(is_value_at(view[6].data, 5000, 0, 6, 5000));
         }
         QUIET(vfs_close(changer));
@@ -463,7 +463,8 @@ static void *store_for_ever(void *arg)
     struct storing *me = arg;
     for (int i = 0;; i++) {
         vfs_writer_t *w = NULL;
-        int32_t status = put(me->s, say("t%d-%d", me->number, i), 16 + (size_t)(i * 331 % 9000), 1, i % 2 ? VFS_REPLACE : 0);
+        size_t len = 16 + (size_t)(i * 331 % 9000);
+        int32_t status = put(me->s, say("t%d-%d", me->number, i), len, 1, i % 2 ? VFS_REPLACE : 0);
         if (status == VFS_OK && i % 3 == 0) {
             status = STATUS(vfs_create(me->s, say("t%d-%d", me->number, i), 0, VFS_REPLACE, &w));
             if (status == VFS_OK) {

@@ -443,7 +443,8 @@ static void balance(void)
 static void shared_tiers(void)
 {
     const char *a = dir_of("a"), *b = dir_of("b"), *c = dir_of("c");
-    vfs_t *one = open_on(say("%s?max=1K,%s", a, b)), *two = open_on(say("%s,%s", b, c)), *mem = open_on(say("memory?max=1K,%s", b));
+    vfs_t *one = open_on(say("%s?max=1K,%s", a, b)), *two = open_on(say("%s,%s", b, c));
+    vfs_t *mem = open_on(say("memory?max=1K,%s", b));
     CHECK_OK(put(one, "on-a", 1000, 1, 0));
     CHECK_OK(put(one, "on-b", 2000, 2, 0));
     CHECK_OK(put(two, "too", 2000, 3, 0));

@@ -146,7 +146,11 @@ impl Budget {
         let asking = |e| Fault::os(e, "asking the filesystem for its room");
         match self.above_reserve(&sys::space(file).map_err(asking)?) {
             Some(free) if free < more => {
-                let fault = Fault::os(libc::ENOSPC, "placing bytes above the tier's reserve=");
+                let what = match self.reserve {
+                    Reserve::Bytes(0) => "placing bytes in the filesystem's free space",
+                    _ => "placing bytes above the tier's reserve=",
+                };
+                let fault = Fault::os(libc::ENOSPC, what);
                 Err(Fault { free: Some(free), ..fault })
             }
             _ => Ok(()),

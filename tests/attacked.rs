@@ -1,0 +1,24 @@
+//! P1 to P7 and P9: what an attack on a finished library found once, and must not find again.
+mod common;
+
+c_tests! {
+    a_persistent_store_beside_a_shutdown_stays: "attacked" "persist-beside-shutdown";
+    a_second_shutdown_waits_for_the_first: "attacked" "two-shutdowns";
+    pollers_of_a_missing_key_do_not_keep_its_writer_out: "attacked" "pollers";
+    a_key_that_moves_into_memory_is_never_missing: "attacked" "into-memory";
+    a_reap_leaves_what_others_stored_below: "attacked" "stored-below";
+    a_killed_downward_replace_never_comes_up: "attacked" "killed-moving-down";
+    a_failed_reserve_does_not_lengthen_the_blob: "attacked" "failed-reserve";
+    a_listing_that_ran_out_of_descriptors_loses_no_key: "attacked" "listing-without-descriptors";
+    a_small_stack_is_enough: "attacked" "small-stack";
+    a_size_hint_does_not_insist_on_a_blocked_tier: "attacked" "blocked-tier";
+    a_tier_in_a_setgid_directory_works: "attacked" "set-gid";
+    a_reader_leaves_a_tier_that_was_mounted_over: "attacked" "mounted-over";
+    a_tier_whose_path_is_too_long_does_not_open: "attacked" "long-path";
+    a_slow_fork_elsewhere_costs_no_tier: "attacked" "slow-fork";
+    a_fork_beside_a_look_keeps_no_owner_alive: "attacked" "fork-beside-look";
+    a_reap_tells_of_a_dead_owner_that_it_could_not_take: "attacked" "stopped-look";
+    a_directory_listed_twice_is_told_once: "attacked" "listed-twice";
+    the_log_ends_with_the_truth: "attacked" "last-word";
+    a_persistent_state_replaced_often_stays_within_max: "attacked" "persistent-state";
+}

@@ -1,0 +1,817 @@
+/* What an attack found once: calls that meet each other at the worst moment, tiers that others got at, small threads.
+ * This program stands in for some functions of the C library, to be there at that moment. One MODE a case. */
+#include "harness.h"
+
+#include <sys/syscall.h>
+
+/* ---- the stand-ins ---- */
+
+static _Thread_local void (*on_close)(void);     /* before it */
+static _Thread_local void (*on_room_lock)(void); /* after a whole file was locked */
+static _Thread_local void (*on_unlink)(void);    /* before it */
+static _Atomic long long later_by;               /* seconds that the monotonic clock is ahead */
+
+int close(int fd)
+{
+    if (on_close) {
+        int kept = errno;
+        on_close();
+        errno = kept;
+    }
+    return (int)syscall(SYS_close, fd);
+}
+
+int flock(int fd, int how)
+{
+    int answer = (int)syscall(SYS_flock, fd, how), kept = errno;
+    if (on_room_lock && answer == 0 && !(how & LOCK_UN))
+        on_room_lock();
+    errno = kept;
+    return answer;
+}
+
+int unlinkat(int dir, const char *path, int flags)
+{
+    int kept = errno;
+    if (on_unlink)
+        on_unlink();
+    errno = kept;
+    return (int)syscall(SYS_unlinkat, dir, path, flags);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int answer = (int)syscall(SYS_clock_gettime, clock, now);
+    if (clock == CLOCK_MONOTONIC)
+        now->tv_sec += (time_t)later_by;
+    return answer;
+}
+
+/* ---- what several cases use ---- */
+
+static struct steps {
+    _Atomic int child, parent;
+} *steps;
+
+static vfs_t *store;
+
+/* Two tiers, as a list that is kept. */
+static char *list_of(const char *a, const char *b)
+{
+    static char text[2 * PATH_MAX];
+    snprintf(text, sizeof text, "%s,%s", a, b);
+    return text;
+}
+
+static pthread_t run_thread(void *(*body)(void *), void *arg)
+{
+    pthread_t thread;
+    CHECK_INT(pthread_create(&thread, NULL, body, arg), 0);
+    return thread;
+}
+
+static void end_thread(pthread_t thread)
+{
+    CHECK_INT(pthread_join(thread, NULL), 0);
+}
+
+/* Runs this program in another mode under strace; how it ended. */
+static int traced(const char *calls, const char *inject, const char *other_mode)
+{
+    static char self[PATH_MAX];
+    CHECK(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
+    pid_t pid = fork();
+    SYS(pid);
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+        dup2(null, 0);
+        execlp("strace", "strace", "-f", "-qq", "-o", "/dev/null", "-e", say("trace=%s", calls), "-e", inject, self,
+               scratch, other_mode, (char *)NULL);
+        _exit(127);
+    }
+    int state = 0;
+    CHECK_INT(waitpid(pid, &state, 0), pid);
+    return state;
+}
+
+static int can_trace(void)
+{
+    if (system("strace -o /dev/null -e trace=getppid true >/dev/null 2>&1") == 0)
+        return 1;
+    skipped("no strace here, or it may not trace");
+    return 0;
+}
+
+static void dying(void *tiers)
+{
+    vfs_t *s = open_on(tiers);
+    CHECK_OK(put(s, "k", 100, 1, 0));
+}
+
+/* Leaves "k" of a dead owner. */
+static void leave_dead(const char *tiers)
+{
+    JOIN(start_child(dying, (void *)(uintptr_t)tiers));
+}
+
+/* ---- calls that meet ---- */
+
+static void *persist_slowly(void *arg)
+{
+    *(int32_t *)arg = put(store, "k", 100, 1, VFS_PERSIST);
+    return NULL;
+}
+
+static void find_draft(const char *path, const char *inside, const struct stat *st, void *arg)
+{
+    (void)inside;
+    const char *name = strrchr(path, '/');
+    if (S_ISREG(st->st_mode) && strcmp(name, "/k") == 0)
+        *(int *)arg = 1;
+}
+
+/* (its renameat2 takes long) */
+static void persisting(void)
+{
+    const char *a = path_of("a");
+    int32_t stored = 1;
+    int found = 0;
+    store = open_on(a);
+    pthread_t thread = run_thread(persist_slowly, &stored);
+    for (long long until = now_ms() + PATIENCE_MS; !found && now_ms() < until; nap(1))
+        walk(a, "", find_draft, &found);
+    nap(150);
+    CHECK_OK(vfs_shutdown(store));
+    end_thread(thread);
+    QUIET(vfs_close(store));
+    store = open_on(a);
+    CHECK(stored == VFS_OK || stored == VFS_ERR_SHUTDOWN);
+    CHECK_INT(vfs_has(store, "k"), stored == VFS_OK);
+    if (stored == VFS_OK)
+        CHECK_OK(vfs_remove(store, "k"));
+    QUIET(vfs_close(store));
+    CHECK_NOTHING_LEFT(a);
+}
+
+static void persist_beside_shutdown(void)
+{
+    dir_of("a");
+    if (can_trace())
+        CHECK_INT(traced("renameat2", "inject=renameat2:delay_enter=700000", "persisting"), 0);
+}
+
+static void tell_and_dawdle(void)
+{
+    on_unlink = NULL;
+    atomic_fetch_add(&steps->child, 1);
+    nap(300);
+}
+
+static void *shut_down_slowly(void *arg)
+{
+    on_unlink = tell_and_dawdle;
+    *(int32_t *)arg = STATUS(vfs_shutdown(store));
+    return NULL;
+}
+
+static void two_shutdowns(void)
+{
+    const char *a = dir_of("a");
+    int32_t first = 1;
+    store = open_on(a);
+    vfs_t *reader = open_as(a, "harness", VFS_READ_ONLY);
+    for (int i = 0; i < 50; i++)
+        CHECK_OK(put(store, say("k-%d", i), 100, 1, 0));
+    pthread_t thread = run_thread(shut_down_slowly, &first);
+    AWAIT(&steps->child, 1);
+    CHECK_OK(vfs_shutdown(store));
+    CHECK_INT(listed_all(reader), 0);
+    end_thread(thread);
+    CHECK_INT(first, VFS_OK);
+    CHECK_OK(vfs_shutdown(store));
+    QUIET(vfs_close(reader));
+    QUIET(vfs_close(store));
+    CHECK_NOTHING_LEFT(a);
+}
+
+static void polling(void *tiers)
+{
+    vfs_t *s = open_on(tiers);
+    atomic_fetch_add(&steps->child, 1);
+    for (;;) {
+        int32_t has = STATUS(vfs_has(s, "k"));
+        CHECK(has == 0 || has == 1);
+    }
+}
+
+static void pollers(void)
+{
+    enum { POLLERS = 24 };
+    const char *a = dir_of("a"), *b = dir_of("b");
+    char *tiers = list_of(a, b);
+    pid_t children[POLLERS];
+    vfs_t *s = open_on(tiers);
+    for (int i = 0; i < POLLERS; i++)
+        children[i] = start_child(polling, tiers);
+    AWAIT(&steps->child, POLLERS);
+    nap(100);
+    for (int i = 0; i < 5; i++) {
+        CHECK_OK(put(s, "k", 100, 1, 0));
+        CHECK_OK(vfs_remove(s, "k"));
+    }
+    for (int i = 0; i < POLLERS; i++)
+        kill_child(children[i]);
+    QUIET(vfs_close(s));
+    QUIET(vfs_close(open_on(tiers))); /* reaps */
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+static _Atomic int current = -1, stop;
+static _Atomic long missed;
+
+static void *look_all_the_time(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&stop)) {
+        int now = atomic_load(&current);
+        if (now >= 0 && STATUS(vfs_has(store, say("k-%d", now))) != 1 && atomic_load(&current) == now)
+            atomic_fetch_add(&missed, 1);
+    }
+    return NULL;
+}
+
+static void into_memory(void)
+{
+    const char *a = dir_of("a");
+    store = open_on(say("memory,%s", a));
+    vfs_t *other = open_on(a);
+    pthread_t thread = run_thread(look_all_the_time, NULL);
+    for (int i = 0; i < 2000; i++) {
+        const char *key = say("k-%d", i);
+        CHECK_OK(put(other, key, 20, 1, 0));
+        atomic_store(&current, i);
+        usleep(50);
+        CHECK_OK(put(store, key, 20, 2, VFS_REPLACE));
+        usleep(20);
+        atomic_store(&current, -1);
+        CHECK_OK(vfs_remove(store, key));
+    }
+    atomic_store(&stop, 1);
+    end_thread(thread);
+    CHECK_INT(missed, 0);
+    QUIET(vfs_close(other));
+    QUIET(vfs_close(store));
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* ---- what others own ---- */
+
+static void owner_above(void *tiers)
+{
+    vfs_t *s = open_on(tiers);
+    CHECK_OK(put(s, "k", 100, 1, 0));
+    atomic_fetch_add(&steps->child, 1);
+    AWAIT(&steps->parent, 1);
+    QUIET(vfs_close(s));
+}
+
+static void stored_below(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    for (int way = 0; way < 4; way++) {
+        int persistent = way & 1, killed = way & 2;
+        char *both = list_of(a, b);
+        vfs_t *below = open_on(b);
+        steps->child = steps->parent = 0;
+        pid_t child = start_child(owner_above, both);
+        AWAIT(&steps->child, 1);
+        CHECK_OK(put(below, "k", 200, 2, persistent ? VFS_PERSIST : 0)); /* it does not see the upper tier */
+        if (killed) {
+            kill_child(child);
+        } else {
+            steps->parent = 1;
+            JOIN(child);
+        }
+        vfs_t *s = open_on(both);
+        CHECK_OK(vfs_reap(s, NULL));
+        CHECK_VALUE(below, "k", 200, 2);
+        CHECK_VALUE(s, "k", 200, 2);
+        if (persistent)
+            CHECK_OK(vfs_remove(s, "k"));
+        QUIET(vfs_close(s));
+        QUIET(vfs_close(below));
+        CHECK_NOTHING_LEFT(a);
+        CHECK_NOTHING_LEFT(b);
+    }
+}
+
+/* Moves "k" down and keeps it there. */
+static void moving_down(void)
+{
+    vfs_t *s = open_on(say("%s/a?max=7K,%s/b", scratch, scratch));
+    CHECK_OK(put(s, "k", 9000, 2, VFS_REPLACE | VFS_PERSIST));
+    _exit(0);
+}
+
+/* Killed at each of its removals. */
+static void killed_moving_down(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    char *both = list_of(a, b);
+    int moved = 0, unmoved = 0;
+    if (!can_trace())
+        return;
+    for (int at = 1, over = 0; !over; at++) {
+        vfs_t *owner = open_on(both), *reader = open_as(both, "harness", VFS_READ_ONLY);
+        CHECK(at < 50);
+        CHECK_OK(put(owner, "k", 6000, 1, 0));
+        int state = traced("unlinkat", say("inject=unlinkat:signal=KILL:when=%d", at), "moving-down");
+        over = WIFEXITED(state);
+        CHECK_INT(state, over ? 0 : SIGKILL);
+        if (tier_of(reader, "k") == 0) {
+            CHECK_VALUE(reader, "k", 6000, 1);
+            QUIET(vfs_close(owner));
+            CHECK_ABSENT(reader, "k");
+            unmoved++;
+        } else {
+            CHECK_VALUE(reader, "k", 9000, 2);
+            QUIET(vfs_close(owner));
+            CHECK_VALUE(reader, "k", 9000, 2);
+            owner = open_on(both);
+            CHECK_OK(vfs_remove(owner, "k"));
+            QUIET(vfs_close(owner));
+            moved++;
+        }
+        QUIET(vfs_close(reader));
+        QUIET(vfs_close(open_on(both))); /* reaps */
+        CHECK_NOTHING_LEFT(a);
+        CHECK_NOTHING_LEFT(b);
+    }
+    CHECK(moved >= 1 && unmoved >= 1);
+}
+
+/* ---- failures that must not do harm ---- */
+
+static void failed_reserve(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=32m");
+    unsigned char *data = new_value(600, 1);
+    vfs_writer_t *w = NULL;
+    void *room = NULL;
+    struct rlimit old, tight;
+    unsigned long pages = 0;
+    vfs_t *s = open_on(a);
+    CHECK_OK(vfs_create(s, "k", 0, 0, &w));
+    CHECK_OK(vfs_write(w, data, 300));
+    FILE *f = fopen("/proc/self/statm", "re");
+    CHECK(f && fscanf(f, "%lu", &pages) == 1);
+    fclose(f);
+    SYS(getrlimit(RLIMIT_AS, &old));
+    tight = old;
+    tight.rlim_cur = pages * (rlim_t)sysconf(_SC_PAGESIZE) + (1 << 20);
+    SYS(setrlimit(RLIMIT_AS, &tight));
+    int32_t status = STATUS(vfs_reserve(w, 8 << 20, &room));
+    SYS(setrlimit(RLIMIT_AS, &old));
+    CHECK_IS(status, VFS_ERR_NO_MEMORY);
+    CHECK(room == NULL);
+    CHECK_OK(vfs_write(w, data + 300, 300));
+    CHECK_OK(vfs_seal(w));
+    CHECK_VALUE(s, "k", 600, 1);
+    CHECK_INT(tier_stat(s, 0).bytes, 600);
+    free(data);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
+static void listing_without_descriptors(void)
+{
+    enum { KEYS = 20 };
+    const char *a = dir_of("a"), *name = NULL;
+    vfs_t *owner = open_on(a), *s = open_on(a);
+    vfs_list_t *list = NULL;
+    vfs_stat_t stat = VFS_STAT_INIT;
+    unsigned times[KEYS] = {0};
+    struct rlimit old, none;
+    int32_t status = VFS_OK;
+    for (int i = 0; i < KEYS; i++)
+        CHECK_OK(put(owner, say("%02d", i), 20, 1, 0));
+    CHECK_OK(vfs_list_open(s, &list));
+    SYS(getrlimit(RLIMIT_NOFILE, &old));
+    none = old;
+    none.rlim_cur = 3;
+    SYS(setrlimit(RLIMIT_NOFILE, &none));
+    for (int i = 0; i < 2 * KEYS + 100 && status != VFS_ERR_NOT_FOUND; i++) {
+        if (i == KEYS / 2)
+            SYS(setrlimit(RLIMIT_NOFILE, &old));
+        status = STATUS(vfs_list_next(list, &name, &stat));
+        CHECK(status == VFS_OK || status == VFS_ERR_LIMIT || status == VFS_ERR_NOT_FOUND);
+        if (status == VFS_OK)
+            times[atoi(name)]++;
+    }
+    CHECK_INT(status, VFS_ERR_NOT_FOUND);
+    for (int i = 0; i < KEYS; i++)
+        CHECK_INT(times[i], 1);
+    QUIET(vfs_list_close(list));
+    QUIET(vfs_close(s));
+    QUIET(vfs_close(owner));
+    CHECK_NOTHING_LEFT(a);
+}
+
+static void *use_all(void *arg)
+{
+    const char *tiers = arg, *name = NULL;
+    vfs_list_t *list = NULL;
+    vfs_stat_t stat = VFS_STAT_INIT;
+    vfs_writer_t *w = NULL;
+    CHECK_OK(put(store, "large", 2 << 20, 1, VFS_REPLACE));
+    vfs_t *s = open_as(tiers, "another", 0);
+    CHECK_OK(put(s, "k", 100, 1, 0));
+    CHECK_OK(put(s, "large", 2 << 20, 2, 0));
+    CHECK_OK(vfs_create(s, "k", 2 << 20, VFS_REPLACE, &w));
+    CHECK_OK(vfs_write(w, "abc", 3));
+    CHECK_OK(vfs_seal(w));
+    CHECK_VALUE(s, "large", 2 << 20, 2);
+    CHECK_OK(vfs_list_open(s, &list));
+    CHECK_OK(vfs_list_next(list, &name, &stat));
+    QUIET(vfs_list_close(list));
+    CHECK_OK(vfs_remove(s, "k"));
+    CHECK_OK(vfs_reap(s, NULL));
+    QUIET(vfs_close(s));
+    return NULL;
+}
+
+static void small_stack(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=32m"), *b = dir_of("b");
+    char *tiers = list_of(a, b);
+    pthread_attr_t attributes;
+    pthread_t thread;
+    store = open_on(tiers);
+    CHECK_INT(pthread_attr_init(&attributes), 0);
+    CHECK_INT(pthread_attr_setstacksize(&attributes, 64 << 10), 0);
+    CHECK_INT(pthread_create(&thread, &attributes, use_all, tiers), 0);
+    end_thread(thread);
+    QUIET(vfs_close(store));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* ---- tiers that others got at ---- */
+
+static void blocked_tier(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=8m"), *b = dir_of("b");
+    char own[PATH_MAX];
+    vfs_writer_t *w = NULL;
+    static const uint64_t hints[] = {0, 64 << 20, 1ull << 60, UINT64_MAX};
+    snprintf(own, sizeof own, "%s", own_tier_dir(b, geteuid()));
+    int fd = open(own, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    SYS(fd);
+    close(fd);
+    vfs_t *s = open_on(say("%s,%s", a, b));
+    for (int i = 0; i < 4; i++) {
+        CHECK_OK(vfs_create(s, "k", hints[i], VFS_REPLACE, &w));
+        CHECK_OK(vfs_write(w, "abc", 3));
+        CHECK_OK(vfs_seal(w));
+        CHECK_INT(tier_of(s, "k"), 0);
+    }
+    QUIET(vfs_close(s));
+    vfs_options_t options = VFS_OPTIONS_INIT;
+    options.tiers = b;
+    CHECK_IS(vfs_open(&options, &s), VFS_ERR_PERMISSION); /* a name that we need belongs to somebody else */
+    SYS(unlink(own));
+    CHECK_NOTHING_LEFT(a);
+}
+
+static void set_gid(void)
+{
+    const char *a = dir_of("a");
+    char own[PATH_MAX];
+    snprintf(own, sizeof own, "%s", own_tier_dir(a, geteuid()));
+    SYS(chmod(a, 02777));
+    /* as one leaves it that was killed while it made it: with what the directory hands down, or what a umask left */
+    static const mode_t modes[] = {0700, 02700, 02500, 02000, 0};
+    for (int i = -1; i < 5; i++) {
+        if (i >= 0) {
+            SYS(mkdir(own, 0700));
+            SYS(chmod(own, modes[i]));
+        }
+        vfs_t *s = open_on(a);
+        CHECK_OK(put(s, "k", 100, 1, 0));
+        CHECK_VALUE(s, "k", 100, 1);
+        QUIET(vfs_close(s));
+        CHECK_NOTHING_LEFT(a);
+        remove_tree(own);
+    }
+}
+
+static void mounted_over(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=1m");
+    vfs_t *reader = open_as(a, "harness", VFS_READ_ONLY), *writer = open_on(a);
+    CHECK_OK(put(writer, "k", 100, 1, 0));
+    CHECK_VALUE(reader, "k", 100, 1);
+    CHECK_VALUE(writer, "k", 100, 1);
+    mount_tmpfs(a, "size=1m");
+    vfs_t *s = open_on(a);
+    CHECK_OK(put(s, "k", 200, 2, 0));
+    for (int i = 0; i < 3; i++) { /* it compares at most once a second */
+        later_by += 2;
+        CHECK(vfs_has(reader, "k") == 1 && vfs_has(writer, "k") == 1);
+    }
+    CHECK_VALUE(s, "k", 200, 2);
+    CHECK_VALUE(reader, "k", 200, 2);
+    CHECK_VALUE(writer, "k", 200, 2);
+    QUIET(vfs_close(reader));
+    QUIET(vfs_close(writer));
+    CHECK_VALUE(s, "k", 200, 2);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    SYS(umount(a));
+}
+
+/* What opens can be stored to. */
+static void long_path(void)
+{
+    static char path[2 * PATH_MAX], tiers[3 * PATH_MAX];
+    const char *b = dir_of("b"), *a = dir_of("a");
+    for (size_t len = PATH_MAX - 80; len < PATH_MAX; len++) {
+        size_t at = (size_t)snprintf(path, sizeof path, "%s", a);
+        SYS(chdir(a));
+        while (at < len) {
+            size_t part = len - at - 1 < 200 ? len - at - 1 : 200;
+            char name[256];
+            if (len - at - 1 - part == 1)
+                part--;
+            if (part == 0)
+                break;
+            memset(name, 'd', part);
+            name[part] = 0;
+            CHECK(mkdir(name, 0700) == 0 || errno == EEXIST);
+            SYS(chdir(name));
+            path[at++] = '/';
+            memcpy(path + at, name, part + 1);
+            at += part;
+        }
+        SYS(chdir("/"));
+        vfs_options_t options = VFS_OPTIONS_INIT;
+        vfs_t *s = NULL;
+        options.tiers = path;
+        if (STATUS(vfs_open(&options, &s)) == VFS_OK) {
+            CHECK_OK(put(s, "k", 100, 1, 0));
+            QUIET(vfs_close(s));
+        }
+        snprintf(tiers, sizeof tiers, "%s,%s", path, b);
+        options.tiers = tiers;
+        CHECK_OK(vfs_open(&options, &s));
+        CHECK_OK(put(s, "k", 100, 1, 0));
+        CHECK_VALUE(s, "k", 100, 1);
+        QUIET(vfs_close(s));
+    }
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* ---- forks ---- */
+
+static void dawdle(void)
+{
+    usleep(60000);
+}
+
+static void *fork_all_the_time(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&stop)) {
+        pid_t pid = fork();
+        SYS(pid);
+        if (pid == 0)
+            _exit(0);
+        SYS(waitpid(pid, NULL, 0));
+        usleep(1000);
+    }
+    return NULL;
+}
+
+static void slow_fork(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    char *tiers = list_of(a, b);
+    CHECK_INT(pthread_atfork(dawdle, NULL, NULL), 0);
+    vfs_t *s = open_on(tiers);
+    pthread_t thread = run_thread(fork_all_the_time, NULL);
+    nap(10);
+    for (int i = 0; i < 12; i++) {
+        vfs_t *other = open_as(tiers, say("store-%d", i), 0);
+        CHECK_OK(put(other, "k", 100, 1, 0));
+        CHECK_INT(tier_of(other, "k"), 0);
+        QUIET(vfs_close(other));
+    }
+    atomic_store(&stop, 1);
+    end_thread(thread);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+static pid_t forked[200];
+static int forks;
+
+static void nothing(void *arg)
+{
+    (void)arg;
+    sleep_for_ever();
+}
+
+static void fork_here(void)
+{
+    void (*kept)(void) = on_close;
+    on_close = NULL;
+    CHECK(forks < 200);
+    forked[forks++] = start_child(nothing, NULL);
+    on_close = kept;
+}
+
+/* A child is forked before every descriptor of a look is closed. */
+static void fork_beside_look(void)
+{
+    const char *a = dir_of("a");
+    vfs_stat_t stat = VFS_STAT_INIT;
+    vfs_t *reader = open_as(a, "harness", VFS_READ_ONLY);
+    vfs_t *s = open_on(a);
+    leave_dead(a);
+    on_close = fork_here;
+    CHECK_OK(vfs_stat(reader, "k", &stat));
+    CHECK(stat.flags & VFS_STAT_ORPHAN);
+    CHECK_INT(listed(reader, "k"), 1);
+    on_close = NULL;
+    CHECK(forks > 0);
+    CHECK_OK(vfs_reap(s, NULL));
+    CHECK_ABSENT(s, "k");
+    for (int i = 0; i < forks; i++)
+        kill_child(forked[i]);
+    QUIET(vfs_close(reader));
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
+static void stop_here(void)
+{
+    on_room_lock = NULL;
+    atomic_fetch_add(&steps->child, 1);
+    AWAIT(&steps->parent, 1);
+}
+
+static void stopped_looker(void *tiers)
+{
+    vfs_stat_t stat = VFS_STAT_INIT;
+    vfs_t *reader = open_as(tiers, "harness", VFS_READ_ONLY);
+    CHECK_IS(vfs_has(reader, "k"), 1);
+    on_room_lock = stop_here;
+    CHECK_OK(vfs_stat(reader, "k", &stat));
+    QUIET(vfs_close(reader));
+}
+
+/* One that looks at a dead owner is stopped as it holds the lock. */
+static void stopped_look(void)
+{
+    char *a = (char *)(uintptr_t)dir_of("a");
+    vfs_t *s = open_on(a);
+    leave_dead(a);
+    pid_t child = start_child(stopped_looker, a);
+    AWAIT(&steps->child, 1);
+    int32_t status = STATUS(vfs_reap(s, NULL));
+    CHECK_INT(status, vfs_has(s, "k") == 1 ? VFS_ERR_BUSY : VFS_OK);
+    steps->parent = 1;
+    JOIN(child);
+    CHECK_OK(vfs_reap(s, NULL));
+    CHECK_ABSENT(s, "k");
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* ---- the log ---- */
+
+static int told, last_level;
+
+static void hear(void *user, int32_t level, const char *message)
+{
+    (void)user;
+    (void)message;
+    told++;
+    last_level = level;
+}
+
+static vfs_t *open_logging(const char *tiers)
+{
+    vfs_options_t options = VFS_OPTIONS_INIT;
+    vfs_t *s = NULL;
+    options.tiers = tiers;
+    options.name = "harness";
+    options.log = hear;
+    CHECK_OK(vfs_open(&options, &s));
+    return s;
+}
+
+static void listed_twice(void)
+{
+    const char *a = dir_of("a");
+    for (int i = 0; i < 8; i++) {
+        vfs_t *s = open_as(a, say("store-%d", i), 0);
+        CHECK_OK(put(s, "k", 20, 1, VFS_PERSIST));
+        QUIET(vfs_close(s));
+    }
+    store = open_logging(say("%s,%s/", a, a));
+    CHECK_INT(told, 1);
+    for (int i = 0; i < 5; i++)
+        CHECK_OK(vfs_reap(store, NULL));
+    CHECK_INT(told, 1);
+    QUIET(vfs_close(store));
+    for (int i = 0; i < 8; i++) {
+        vfs_t *s = open_as(a, say("store-%d", i), 0);
+        CHECK_OK(vfs_remove(s, "k"));
+        QUIET(vfs_close(s));
+    }
+    CHECK_NOTHING_LEFT(a);
+}
+
+static void last_word(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    store = open_logging(say("%s?max=20,%s", a, b));
+    CHECK_OK(put(store, "large", 100, 1, VFS_REPLACE));
+    CHECK_INT(last_level, VFS_LOG_WARNING);
+    CHECK_OK(put(store, "small", 10, 1, VFS_REPLACE));
+    CHECK_INT(last_level, VFS_LOG_INFO);
+    for (int i = 0; i < 20; i++, later_by++)
+        CHECK_OK(put(store, "large", 100, 1, VFS_REPLACE));
+    CHECK_INT(last_level, VFS_LOG_WARNING); /* for it still refuses */
+    CHECK_INT(told, 3);
+    for (int i = 0; i < 20; i++, later_by++)
+        CHECK_OK(put(store, "small", 10, 1, VFS_REPLACE));
+    CHECK_INT(last_level, VFS_LOG_INFO);
+    CHECK_INT(told, 4);
+    QUIET(vfs_close(store));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* ---- limits ---- */
+
+static void persistent_state(void)
+{
+    const char *a = dir_of("a");
+    vfs_t *s = open_on(say("%s?max=1000", a));
+    for (unsigned i = 0; i < 50; i++)
+        CHECK_OK(put(s, "state", 100, i, VFS_PERSIST | VFS_REPLACE));
+    CHECK_VALUE(s, "state", 100, 49);
+    CHECK_OK(put(s, "state", 900, 1, VFS_PERSIST | VFS_REPLACE));
+    CHECK_IS(put(s, "other", 900, 2, 0), VFS_ERR_NO_SPACE);
+    CHECK_OK(vfs_remove(s, "state"));
+    CHECK_OK(put(s, "other", 900, 2, 0));
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } modes[] = {
+        {"persisting", persisting},
+        {"persist-beside-shutdown", persist_beside_shutdown},
+        {"two-shutdowns", two_shutdowns},
+        {"pollers", pollers},
+        {"into-memory", into_memory},
+        {"stored-below", stored_below},
+        {"moving-down", moving_down},
+        {"killed-moving-down", killed_moving_down},
+        {"failed-reserve", failed_reserve},
+        {"listing-without-descriptors", listing_without_descriptors},
+        {"small-stack", small_stack},
+        {"blocked-tier", blocked_tier},
+        {"set-gid", set_gid},
+        {"mounted-over", mounted_over},
+        {"long-path", long_path},
+        {"slow-fork", slow_fork},
+        {"fork-beside-look", fork_beside_look},
+        {"stopped-look", stopped_look},
+        {"listed-twice", listed_twice},
+        {"last-word", last_word},
+        {"persistent-state", persistent_state},
+    };
+    start(argc, argv);
+    steps = shared_memory(sizeof *steps);
+    for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (strcmp(modes[i].name, mode) == 0) {
+            modes[i].run();
+            return 0;
+        }
+    }
+    FAIL("no such mode");
+}
