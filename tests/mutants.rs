@@ -24,5 +24,11 @@ c_tests! {
     a_reader_makes_no_lock_file_and_needs_none: "mutant_links" "reading-without-locks";
     a_hint_beyond_the_limit_on_file_sizes_picks_memory: "mutant_owner" "small-files";
     a_close_waits_for_the_log_and_then_it_is_not_called: "mutant_steps" "log-and-close";
-    short_writes_and_reads_are_gone_on_with: "mutant_steps" "small-parts";
+    a_filesystem_that_reserves_nothing_still_takes_what_was_reserved: "mutant_steps" "no-reservation";
+    a_tier_that_became_an_earlier_one_does_not_block_it: "mutant_locks" "twins";
+    a_replace_that_cannot_clear_the_old_value_takes_the_new_one_back: "mutant_order" "pinned-above";
+    a_draft_whose_name_is_anothers_is_published_with_its_own_bytes: "mutant_owner" "stale-draft";
+    without_descriptors_the_next_tier_is_not_tried: "mutant_owner" "few-descriptors";
+    reserved_memory_is_not_inherited: "mutant_owner" "reserved-and-forked";
+    short_and_interrupted_calls_are_gone_on_with: "mutant_steps" "small-parts";
 }

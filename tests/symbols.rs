@@ -53,7 +53,8 @@ fn built() -> PathBuf {
 /// The library of a release build, made here.
 fn released() -> PathBuf {
     let built = built();
-    let target = built.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists()).expect("cargo's target directory");
+    let profile = built.ancestors().find(|dir| dir.ends_with("debug") || dir.ends_with("release"));
+    let target = profile.and_then(Path::parent).expect("cargo's target directory");
     let output = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--release", "--lib", "--target-dir"])
         .arg(target)

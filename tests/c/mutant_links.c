@@ -109,6 +109,13 @@ static void looking(void)
     CHECK_OK(put(s, "k", 500, 1, 0));
     CHECK_INT(tier_of(s, "k"), 0);
     QUIET(vfs_close(s));
+    /* a listing is of what lies where the tier's path leads */
+    s = open_on(a);
+    CHECK_OK(put(s, "k", 500, 1, 0));
+    SYS(rename(own_a, say("%s/elsewhere", a)));
+    CHECK_INT(listed_all(s), 0);
+    QUIET(vfs_close(s));
+    remove_tree(say("%s/elsewhere", a));
     /* a store that is on one tier only stays there, whoever reaps */
     s = open_as(a, "lone", 0);
     CHECK_OK(put(s, "k", 500, 1, 0));

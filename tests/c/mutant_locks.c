@@ -164,12 +164,32 @@ static void waiting(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* ---- a tier becomes the same as an earlier one: its lock is no other's ---- */
+
+static void twins(void)
+{
+    own_mounts();
+    const char *a = dir_of("a"), *b = dir_of("b");
+    vfs_t *s = open_on(say("%s,%s", a, b));
+    CHECK_OK(put(s, "k", 50, 1, 0));
+    SYS(mount(a, b, NULL, MS_BIND, NULL));
+    CHECK_OK(put(s, "k", 60, 2, VFS_REPLACE));
+    CHECK_VALUE(s, "k", 60, 2);
+    CHECK_ABSENT(s, "absent");
+    CHECK_OK(vfs_remove(s, "k"));
+    CHECK_ABSENT(s, "k");
+    SYS(umount2(b, MNT_DETACH));
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(void);
-    } modes[] = {{"every-tier", every_tier}, {"removed-lock-file", removed_lock_file}, {"waiting", waiting}};
+    } modes[] = {{"every-tier", every_tier}, {"removed-lock-file", removed_lock_file}, {"waiting", waiting}, {"twins", twins}};
     start(argc, argv);
     unsigned fds = descriptors();
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {

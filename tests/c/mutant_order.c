@@ -117,6 +117,31 @@ static void pinned(void)
     }
 }
 
+/* A replace that moves a key down and cannot clear the upper one takes the new one back. */
+static void pinned_above(void)
+{
+    own_mounts();
+    const char *a = dir_of("a"), *b = dir_of("b"), *above;
+    static const uint32_t flags[] = {VFS_REPLACE, VFS_REPLACE | VFS_PERSIST};
+    vfs_t *s = open_on(say("%s?max=1,%s", a, b)), *other = open_on(a);
+    CHECK_OK(put(other, "k", 400, 1, 0));
+    above = path_of(say("a/vfs1-%u/harness/objects/k", (unsigned)geteuid()));
+    SYS(mount(above, above, NULL, MS_BIND, NULL));
+    for (int i = 0; i < 2; i++) {
+        CHECK_FAILS(put(s, "k", 500, 2, flags[i]));
+        CHECK_VALUE(s, "k", 400, 1);
+        CHECK(access(say("%s/harness/objects/k", own_tier_dir(b, geteuid())), F_OK) != 0);
+    }
+    SYS(umount2(above, MNT_DETACH));
+    CHECK_OK(put(s, "k", 500, 2, VFS_REPLACE));
+    CHECK_VALUE(s, "k", 500, 2);
+    CHECK_ABSENT(other, "k");
+    QUIET(vfs_close(other));
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
 /* Not the one that is seen: it goes alone, and takes nothing of what lies below it. */
 static void hidden(void)
 {
@@ -147,7 +172,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         void (*run)(void);
-    } modes[] = {{"removable", removable}, {"pinned", pinned}, {"hidden", hidden}};
+    } modes[] = {{"removable", removable}, {"pinned", pinned}, {"hidden", hidden}, {"pinned-above", pinned_above}};
     start(argc, argv);
     unsigned fds = descriptors();
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {

@@ -111,12 +111,107 @@ static void hint_in_small_files(void)
     CHECK_NOTHING_LEFT(a);
 }
 
+/* ---- a draft's name that was removed, and is another draft's by now ---- */
+
+static const char *only_room(const char *tier)
+{
+    const char *owners = say("%s/harness/owners", own_tier_dir(tier, geteuid())), *path = NULL;
+    DIR *d = opendir(owners);
+    struct dirent *entry;
+    CHECK(d != NULL);
+    while ((entry = readdir(d)))
+        if (entry->d_name[0] != '.')
+            path = say("%s/%s", owners, entry->d_name);
+    closedir(d);
+    CHECK(path != NULL);
+    return path;
+}
+
+static void stale_draft(void)
+{
+    static const uint32_t flags[] = {0, VFS_PERSIST};
+    const char *a = dir_of("a");
+    vfs_t *s = open_on(a);
+    for (int i = 0; i < 2; i++) {
+        vfs_writer_t *first = NULL, *second = NULL;
+        unsigned char *data = new_value(900, 1);
+        CHECK_OK(vfs_create(s, "k", 0, flags[i], &first));
+        CHECK_OK(vfs_write(first, data, 300));
+        CHECK_OK(vfs_write(first, data + 300, 600));
+        SYS(unlink(say("%s/k", only_room(a))));
+        CHECK_OK(vfs_create(s, "k", 0, VFS_REPLACE, &second));
+        CHECK_OK(vfs_write(second, "unfinished", 10));
+        CHECK_OK(vfs_seal(first));
+        CHECK_VALUE(s, "k", 900, 1);
+        QUIET(vfs_abort(second));
+        CHECK_VALUE(s, "k", 900, 1);
+        CHECK_OK(vfs_remove(s, "k"));
+        free(data);
+    }
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* ---- no descriptors are the process's trouble, not the tier's: the next tier is not tried, not even memory ---- */
+
+static void few_descriptors(void)
+{
+    const char *a = dir_of("a");
+    struct rlimit was, few;
+    vfs_t *s = open_on(say("%s,memory", a));
+    CHECK_OK(put(s, "first", 500, 1, 0));
+    SYS(getrlimit(RLIMIT_NOFILE, &was));
+    few = was;
+    int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    SYS(next);
+    close(next);
+    few.rlim_cur = (rlim_t)next;
+    SYS(setrlimit(RLIMIT_NOFILE, &few));
+    CHECK_IS(put(s, "k", 500, 1, 0), VFS_ERR_LIMIT);
+    CHECK_IS(put(s, "first", 600, 2, VFS_REPLACE), VFS_ERR_LIMIT);
+    SYS(setrlimit(RLIMIT_NOFILE, &was));
+    CHECK_ABSENT(s, "k");
+    CHECK_VALUE(s, "first", 500, 1);
+    CHECK_INT(tier_stat(s, 0).refused, 0);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* ---- reserved memory is the writer's process's alone ---- */
+
+static void is_not_there(void *arg)
+{
+    CHECK(msync(arg, 1, MS_ASYNC) != 0 && errno == ENOMEM);
+}
+
+static void reserved_and_forked(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=1m"), *b = dir_of("b");
+    for (int i = 0; i < 2; i++) {
+        vfs_t *s = open_on(i ? b : a);
+        vfs_writer_t *w = NULL;
+        void *room = NULL;
+        CHECK_OK(vfs_create(s, "k", 0, 0, &w));
+        CHECK_OK(vfs_reserve(w, 64 << 10, &room));
+        memset(room, 1, 64 << 10);
+        uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+        JOIN(start_child(is_not_there, (void *)((uintptr_t)room & ~(page - 1))));
+        CHECK_OK(vfs_seal(w));
+        QUIET(vfs_close(s));
+    }
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(void);
-    } modes[] = {{"stale-link", stale_link}, {"freed", freed}, {"small-files", hint_in_small_files}};
+    } modes[] = {{"stale-link", stale_link}, {"freed", freed}, {"small-files", hint_in_small_files},
+                 {"stale-draft", stale_draft}, {"few-descriptors", few_descriptors},
+                 {"reserved-and-forked", reserved_and_forked}};
     start(argc, argv);
     unsigned fds = descriptors();
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {

@@ -14,11 +14,33 @@ static _Thread_local void (*on_room)(int fd, int how, int failed);    /* after a
 static _Atomic int refuse_links, refuse_room_locks, refuse_key_locks; /* with this errno */
 static _Atomic int in_parts;                                          /* bytes are moved in small parts */
 static _Thread_local void (*on_look)(void);                           /* before a file is looked at by its name */
+static _Atomic int refuse_reservations;                               /* with this errno */
+static _Atomic int interrupts;                                        /* every second call is interrupted */
 static _Atomic int group_of_ours;                                     /* control groups are those below the scratch */
 static _Atomic int written;                                           /* how often */
 
+static int interrupted(void)
+{
+    static _Thread_local unsigned calls;
+    if (!interrupts || calls++ % 2)
+        return 0;
+    errno = EINTR;
+    return 1;
+}
+
+int fallocate64(int fd, int how, off64_t offset, off64_t len)
+{
+    if (refuse_reservations) {
+        errno = refuse_reservations;
+        return -1;
+    }
+    return (int)syscall(SYS_fallocate, fd, how, offset, len);
+}
+
 int openat(int dir, const char *path, int flags, ...)
 {
+    if (interrupted())
+        return -1;
     va_list args;
     va_start(args, flags);
     int mode_bits = flags & O_CREAT ? va_arg(args, int) : 0;
@@ -39,6 +61,8 @@ int fcntl(int fd, int command, ...)
     void *arg = va_arg(args, void *);
     va_end(args);
     if (command == F_OFD_SETLK) {
+        if (((struct flock *)arg)->l_type != F_UNLCK && interrupted())
+            return -1;
         if (on_lock && ((struct flock *)arg)->l_type == F_WRLCK)
             on_lock();
         if (refuse_key_locks && ((struct flock *)arg)->l_type != F_UNLCK) {
@@ -51,6 +75,8 @@ int fcntl(int fd, int command, ...)
 
 int flock(int fd, int how)
 {
+    if (interrupted())
+        return -1;
     if (refuse_room_locks && how & LOCK_EX) {
         errno = refuse_room_locks;
         return -1;
@@ -73,6 +99,8 @@ int linkat(int from, const char *old, int to, const char *new, int flags)
 
 int fstatat(int dir, const char *path, struct stat *st, int flags)
 {
+    if (interrupted())
+        return -1;
     if (on_look)
         on_look();
     return (int)syscall(SYS_newfstatat, dir, path, st, flags);
@@ -92,6 +120,8 @@ static size_t part(size_t len)
 
 ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset)
 {
+    if (interrupted())
+        return -1;
     ssize_t done = syscall(SYS_pwrite64, fd, data, part(len), offset);
     int kept = errno;
     atomic_fetch_add(&written, 1);
@@ -103,6 +133,8 @@ ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset)
 
 ssize_t pread64(int fd, void *data, size_t len, off64_t offset)
 {
+    if (interrupted())
+        return -1;
     return syscall(SYS_pread64, fd, data, part(len), offset);
 }
 
@@ -530,6 +562,32 @@ static void poor_filesystem(void)
     without(&refuse_key_locks, ENOLCK, 0);
 }
 
+/* One that reserves nothing: the memory is private then, and the bytes are written. */
+static void no_reservation(void)
+{
+    own_mounts();
+    A = tmpfs_of("a", "size=1m");
+    vfs_t *s = open_on(say("%s,%s", A, dir_of("b")));
+    unsigned char *data = new_value(30000, 1);
+    for (int i = 0; i < 4; i++) {
+        static const int errors[] = {EOPNOTSUPP, ENOSYS, EPERM, EINVAL};
+        vfs_writer_t *w = NULL;
+        void *room = NULL;
+        atomic_store(&refuse_reservations, errors[i]);
+        CHECK_OK(vfs_create(s, "k", 0, VFS_REPLACE, &w));
+        CHECK_OK(vfs_write(w, data, 9000));
+        CHECK_OK(vfs_reserve(w, 21000, &room));
+        memcpy(room, data + 9000, 21000);
+        CHECK_OK(vfs_seal(w));
+        CHECK_INT(tier_of(s, "k"), 0);
+        CHECK_VALUE(s, "k", 30000, 1);
+    }
+    atomic_store(&refuse_reservations, 0);
+    free(data);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(A);
+}
+
 /* ---- a filesystem that moves less than it was asked for ---- */
 
 static void small_parts(void)
@@ -549,6 +607,20 @@ static void small_parts(void)
     CHECK_INT(tier_of(s, "moved"), 1);
     CHECK_VALUE(s, "moved", 30001, 2);
     atomic_store(&in_parts, 0);
+    atomic_store(&interrupts, 1);
+    CHECK_OK(put(s, "k", 10007, 3, VFS_REPLACE));
+    CHECK_VALUE(s, "k", 10007, 3);
+    CHECK_OK(vfs_reap(s, NULL));
+    CHECK_INT(listed_all(s), 2);
+    CHECK_OK(vfs_remove(s, "k"));
+    CHECK_ABSENT(s, "k");
+    vfs_t *other = open_on(say("%s,%s", A, b));
+    CHECK_OK(put(other, "k", 10007, 1, 0));
+    CHECK_OK(vfs_shutdown(other));
+    QUIET(vfs_close(other));
+    CHECK_OK(put(s, "k", 10007, 1, 0));
+    CHECK_INT(tier_of(s, "k"), 0);
+    atomic_store(&interrupts, 0);
     CHECK_VALUE(s, "k", 10007, 1);
     CHECK_VALUE(s, "moved", 30001, 2);
     free(data);
@@ -568,6 +640,7 @@ int main(int argc, char **argv)
         {"poor-filesystem", poor_filesystem}, {"looked-at", looked_at},
         {"lost-room", lost_room},             {"nothing-anew", nothing_anew},
         {"control-group", control_group},     {"log-and-close", log_and_close},
+        {"no-reservation", no_reservation},
     };
     start(argc, argv);
     unsigned fds = descriptors();
