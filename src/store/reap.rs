@@ -155,19 +155,27 @@ impl Inner {
                 continue;
             }; // the lock file
             let mut earlier = self.stack.dirs().take_while(|&(other, _)| other != index);
-            let reaped = if !tier.has_owners(&name) || earlier.any(|(_, tier)| tier.has_owners(&name)) {
-                Ok(()) // nothing to do, or done with that tier
-            } else if name == self.stack.name {
-                reap_store(&self.stack, deadline, count)
-            } else {
-                Stack::new(&self.specs, name, self.uid, Mode::Existing, self.stack.kin, None)
-                    .and_then(|stack| reap_store(&stack, deadline, count))
+            let reaped = match tier.has_owners(&name) {
+                Err(fault) => Err(on_tier(fault)),
+                Ok(false) => Ok(()),
+                // Done with that tier.
+                Ok(true) if earlier.any(|(_, tier)| matches!(tier.has_owners(&name), Ok(true))) => Ok(()),
+                Ok(true) => self.reap_named(name, deadline, count),
             };
             if let Err(error) = reaped {
                 first.get_or_insert(error);
             }
         }
         first.map_or(Ok(()), Err)
+    }
+
+    /// Empties the rooms of one store's dead owners.
+    fn reap_named(&self, name: Key, deadline: u64, count: &mut u64) -> Result<()> {
+        if name == self.stack.name {
+            return reap_store(&self.stack, deadline, count);
+        }
+        let stack = Stack::new(&self.specs, name, self.uid, Mode::Existing, self.stack.kin, None)?;
+        reap_store(&stack, deadline, count)
     }
 
     pub(super) fn tier_stat(&self, index: u32) -> Result<Option<TierStat<'_>>> {

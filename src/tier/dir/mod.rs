@@ -255,13 +255,16 @@ impl DirTier {
 
     /// Whether a store has owners here, dead or alive. Each is a directory, which counts as a link of the one it lies in;
     /// a filesystem that does not count so says 1.
-    pub fn has_owners(&self, name: &Key) -> bool {
+    pub fn has_owners(&self, name: &Key) -> Result<bool, Fault> {
         let found = self.ground(false).and_then(|ground| {
-            let looking = |e| Fault::os(e, "looking for a store");
             let owners = ground::path(&[name.as_bytes(), b"/owners"]);
-            sys::stat(Some(ground.base()?), owners.as_c_str()).map_err(looking)
+            sys::stat(Some(ground.base()?), owners.as_c_str()).map_err(|e| Fault::os(e, "looking for a store"))
         });
-        found.is_ok_and(|meta| meta.is_dir() && meta.links != 2)
+        match found {
+            Ok(meta) => Ok(meta.is_dir() && meta.links != 2),
+            Err(fault) if fault.is_nothing_here() => Ok(false),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// The filesystem's room.
