@@ -30,5 +30,8 @@ c_tests! {
     a_draft_whose_name_is_anothers_is_published_with_its_own_bytes: "mutant_owner" "stale-draft";
     without_descriptors_the_next_tier_is_not_tried: "mutant_owner" "few-descriptors";
     reserved_memory_is_not_inherited: "mutant_owner" "reserved-and-forked";
+    no_two_blobs_of_a_key_have_one_id: "mutant_owner" "ids";
+    a_lack_of_room_is_told_wherever_it_was: "mutant_owner" "lacking-room";
+    a_key_in_memory_is_replaced_there_or_not_at_all: "mutant_owner" "memory-alone";
     short_and_interrupted_calls_are_gone_on_with: "mutant_steps" "small-parts";
 }

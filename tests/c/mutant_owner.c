@@ -204,6 +204,75 @@ static void reserved_and_forked(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* ---- ids: no two blobs of a key are alike, however fast they follow and whatever inode numbers come back ---- */
+
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void ids(void)
+{
+    enum { BLOBS = 3000 };
+    static uint64_t seen[BLOBS];
+    const char *a = dir_of("a");
+    vfs_t *s = open_on(a);
+    for (int i = 0; i < BLOBS; i++) {
+        vfs_stat_t stat = VFS_STAT_INIT;
+        CHECK_OK(vfs_store(s, "k", "same", 4, i % 3 ? 0 : VFS_REPLACE));
+        CHECK_OK(vfs_stat(s, "k", &stat));
+        seen[i] = stat.id;
+        if (i % 3 != 2)
+            CHECK_OK(vfs_remove(s, "k"));
+    }
+    CHECK_OK(vfs_remove(s, "k"));
+    qsort(seen, BLOBS, sizeof *seen, by_number);
+    for (int i = 1; i < BLOBS; i++)
+        CHECK(seen[i - 1] != seen[i]);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* ---- one tier that lacks room among broken ones makes it VFS_ERR_NO_SPACE, wherever it stands ---- */
+
+static void lacking_room(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    for (int i = 0; i < 2; i++) {
+        vfs_t *s = open_on(i ? say("%s,%s?max=100", a, b) : say("%s?max=100,%s", b, a));
+        CHECK_OK(put(s, "fits", 50, 1, 0));
+        remove_tree(a);
+        CHECK_IS(put(s, "k", 500, 1, 0), VFS_ERR_NO_SPACE);
+        SYS(mkdir(a, 0700));
+        QUIET(vfs_close(s));
+    }
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* ---- a key that this process's memory has is replaced there, or not at all ---- */
+
+static void memory_alone(void)
+{
+    const char *a = dir_of("a");
+    for (int i = 0; i < 2; i++) {
+        vfs_t *s = open_on(i ? say("%s?max=100,memory?max=1K", a) : say("memory?max=1K,%s", a)), *other = open_on(a);
+        uint32_t memory = i ? 1 : 0;
+        CHECK_OK(put(s, "k", 500, 1, 0));
+        CHECK_INT(tier_of(s, "k"), memory);
+        CHECK_OK(put(other, "k", 600, 2, 0));
+        CHECK_OK(put(s, "k", 50, 3, VFS_REPLACE)); /* would fit elsewhere */
+        CHECK_INT(tier_of(s, "k"), memory);
+        CHECK_IS(put(s, "k", 2000, 4, VFS_REPLACE), VFS_ERR_NO_SPACE); /* may fit elsewhere */
+        CHECK_VALUE(s, "k", 50, 3);
+        CHECK_VALUE(other, "k", 600, 2);
+        QUIET(vfs_close(other));
+        QUIET(vfs_close(s));
+    }
+    CHECK_NOTHING_LEFT(a);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -211,7 +280,8 @@ int main(int argc, char **argv)
         void (*run)(void);
     } modes[] = {{"stale-link", stale_link}, {"freed", freed}, {"small-files", hint_in_small_files},
                  {"stale-draft", stale_draft}, {"few-descriptors", few_descriptors},
-                 {"reserved-and-forked", reserved_and_forked}};
+                 {"reserved-and-forked", reserved_and_forked},
+                 {"ids", ids}, {"lacking-room", lacking_room}, {"memory-alone", memory_alone}};
     start(argc, argv);
     unsigned fds = descriptors();
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {
