@@ -24,7 +24,6 @@ const CHECKED: &[(&str, &str)] = &[
     ("lifetimes", "left"),
     ("arguments", "refused"),
 ];
-const ASAN: &[&str] = &["-fsanitize=address", "-fno-omit-frame-pointer"];
 
 #[test]
 fn valgrind_finds_nothing() {
@@ -32,26 +31,18 @@ fn valgrind_finds_nothing() {
         common::skip("no valgrind here");
         return;
     }
-    let tool = [
-        "valgrind",
-        "-q",
-        "--error-exitcode=99",
-        "--leak-check=full",
-        "--errors-for-leak-kinds=definite",
-        "--num-callers=30",
-    ];
-    let caught = c::start(&c::compile("sanitizer_is_on", "plain", &[]), &tool, &["leak"]);
+    let caught = c::start(&c::compile("sanitizer_is_on", "plain", &[]), c::VALGRIND, &["leak"]);
     assert_eq!(caught.status.code(), Some(99), "valgrind does not see a leak: {}", caught.stderr);
     // (byte by byte is slow there, and one run of the basics is enough)
     for (program, mode) in CHECKED.iter().filter(|(_, mode)| !matches!(*mode, "outgrow" | "disk")) {
-        c::run_under(&tool, program, &[mode]);
+        c::run_under(c::VALGRIND, program, &[mode]);
     }
 }
 
 #[test]
 fn the_address_sanitizer_finds_nothing() {
     let supported = std::process::Command::new(std::env::var_os("CC").unwrap_or("cc".into()))
-        .args(ASAN)
+        .args(c::ASAN)
         .args(["-D_GNU_SOURCE", "-o", "/dev/null"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/c/sanitizer_is_on.c"))
         .output()
@@ -61,7 +52,7 @@ fn the_address_sanitizer_finds_nothing() {
         return;
     }
     for bug in ["overflow", "leak"] {
-        let caught = c::start(&c::compile("sanitizer_is_on", "asan", ASAN), &[], &[bug]);
+        let caught = c::start(&c::compile("sanitizer_is_on", "asan", c::ASAN), &[], &[bug]);
         assert!(
             !caught.status.success() && caught.stderr.contains("Sanitizer"),
             "the sanitizer is not on: {}",
@@ -69,6 +60,6 @@ fn the_address_sanitizer_finds_nothing() {
         );
     }
     for (program, mode) in CHECKED {
-        c::run_variant("asan", ASAN, program, &[mode]);
+        c::run_variant("asan", c::ASAN, program, &[mode]);
     }
 }

@@ -540,6 +540,7 @@ static void mounted_over(void)
 /* What opens can be stored to. */
 static void long_path(void)
 {
+    leave_at_end();
     static char path[2 * PATH_MAX], tiers[3 * PATH_MAX];
     const char *b = dir_of("b"), *a = dir_of("a");
     for (size_t len = PATH_MAX - 80; len < PATH_MAX; len++) {

@@ -45,6 +45,8 @@ enum { PATIENCE_MS = 100 * 1000 };
 static char scratch[PATH_MAX];
 static const char *mode = "";
 static int report = 2; /* survives a test that closes stderr */
+static pid_t started_as;
+static unsigned started_with; /* descriptors */
 
 /* ---- failing ---- */
 
@@ -170,6 +172,9 @@ enum { ERRNO_MARK = 4242 };
 
 /* ---- starting ---- */
 
+static unsigned descriptors(void);
+static void check_end(void);
+
 UNUSED static void start(int argc, char **argv)
 {
     if (argc < 2 || !realpath(argv[1], scratch)) {
@@ -181,6 +186,16 @@ UNUSED static void start(int argc, char **argv)
     report = fcntl(2, F_DUPFD_CLOEXEC, 60);
     if (report < 0)
         report = 2;
+    SYS(setenv("ASAN_OPTIONS", "detect_leaks=0", 1)); /* of what we execute: it cannot look for leaks below strace */
+    started_as = getpid();
+    started_with = descriptors();
+    SYS(atexit(check_end));
+}
+
+/* What this process leaves is its parent's to look at, or is there on purpose. */
+UNUSED static void leave_at_end(void)
+{
+    started_as = 0;
 }
 
 UNUSED PRINTF(1, 2) static void skipped(const char *format, ...)
@@ -579,6 +594,28 @@ UNUSED static void check_left_at(const char *file, int line, const char *tier)
 }
 #define CHECK_NOTHING_LEFT(tier) check_left_at(__FILE__, __LINE__, tier)
 
+static void note_leftover_of_any(const char *path, const char *inside, const struct stat *st, void *arg)
+{
+    if (S_ISDIR(st->st_mode) && strncmp(strrchr(path, '/') + 1, "vfs1-", 5) == 0)
+        walk(path, strrchr(path, '/') + 1, note_leftover, arg);
+    (void)inside;
+}
+
+/* After each program: its process has the descriptors it began with, and no tier below its scratch directory has more
+ * of ours than the empty skeleton, whoever's it is. Children that it forked end without asking this. */
+static void check_end(void)
+{
+    if (getpid() != started_as)
+        return;
+    unsigned now = descriptors();
+    if (now != started_with)
+        FAIL("%u descriptors at the start and %u at the end", started_with, now);
+    struct leftover left = {.count = 0};
+    walk(scratch, "", note_leftover_of_any, &left);
+    if (left.count)
+        FAIL("%u things left behind at the end, the first: %s", left.count, left.first);
+}
+
 static uint64_t hash_bytes(uint64_t hash, const void *data, size_t len)
 {
     const unsigned char *bytes = data;
@@ -654,7 +691,7 @@ UNUSED static unsigned entries_in(const char *dir)
 }
 
 /* Open descriptors, but for the one that looks. */
-UNUSED static unsigned descriptors(void)
+static unsigned descriptors(void)
 {
     return entries_in("/proc/self/fd") - 1;
 }

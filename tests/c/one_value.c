@@ -319,6 +319,7 @@ static void moving(void *arg)
 
 static void slow_reading(void)
 {
+    leave_at_end();
     map_storm();
     three_lists(path_of("a"), path_of("b"), path_of("c"));
     vfs_t *s = open_as(lists[0], "harness", VFS_READ_ONLY);

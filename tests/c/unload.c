@@ -111,6 +111,8 @@ int main(int argc, char **argv)
     start(argc, argv);
     CHECK(argc == 4);
     leave = strcmp(mode, "leave") == 0;
+    if (leave)
+        leave_at_end();
     char *dir = strdup(dir_of("a"));
     for (int i = 0; i < 2; i++) {
         pthread_t threads[3];
