@@ -19,7 +19,10 @@ BIN := $(TARGET_DIR)/c
 WARN := -Wall -Wextra -Wpedantic -Werror
 LINK := -L$(RELEASE) -lvfs -Wl,-rpath,'$$ORIGIN/../release'
 
-.PHONY: build test demo bench bench-long install uninstall header clean help
+# How long everything at once goes on.
+SOAK_SECONDS ?= 3600
+
+.PHONY: build test demo bench bench-long soak install uninstall header clean help
 
 build:
 	$(CARGO) build --release
@@ -35,6 +38,9 @@ bench: $(BIN)/bench
 
 bench-long: $(BIN)/long
 	@sh benches/run.sh long $(BIN)
+
+soak: $(BIN)/soak
+	@dir=$$(mktemp -d $(BIN)/soak.XXXXXX) && $(BIN)/soak $$dir long $(SOAK_SECONDS); answer=$$?; rm -rf $$dir; exit $$answer
 
 header:
 	VFS_BLESS_HEADER=1 $(CARGO) test --test header
@@ -58,6 +64,10 @@ $(BIN)/%: examples/c/%.c $(wildcard examples/c/*.h) include/vfs.h $(RELEASE)/$(S
 $(BIN)/%: benches/%.c benches/bench.h include/vfs.h $(RELEASE)/$(SONAME)
 	@mkdir -p $(BIN)
 	$(CC) -std=c11 $(WARN) $(CFLAGS) -pthread -Iinclude $< -o $@ $(LINK)
+
+$(BIN)/%: tests/c/%.c tests/c/harness.h include/vfs.h $(RELEASE)/$(SONAME)
+	@mkdir -p $(BIN)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -pthread -Iinclude $< -o $@ $(LINK)
 
 # In the pkg-config file, directories below the prefix are told by it.
 PC_DIR = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
@@ -85,6 +95,7 @@ help:
 	@echo 'make demo         store and read back real files while /dev/shm is full'
 	@echo 'make bench        compare with bare system calls'
 	@echo 'make bench-long   a million blobs, many threads, processes and owners'
+	@echo 'make soak         everything at once, with kills, for SOAK_SECONDS=$(SOAK_SECONDS)'
 	@echo 'make install      PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) INCLUDEDIR=$(INCLUDEDIR) DESTDIR=$(DESTDIR)'
 	@echo 'make uninstall    the same variables'
 	@echo 'make header       write include/vfs.h anew from src/ffi'

@@ -160,7 +160,7 @@ impl Stack {
     }
 
     /// Removes the blob of a key from the tier `at` if `is_ours` says so of it; where it is the one that is seen, what it
-    /// hid below goes first. The owner's link stays.
+    /// hid below goes first. The owner's link is left to `gone`, which hears of the blob while its key is still held.
     ///
     /// Only under the lock can be said whose it is: a file seen before may be published since, or be another by now.
     pub fn remove_owned(
@@ -170,12 +170,13 @@ impl Stack {
         key: &Key,
         patience: Duration,
         is_ours: impl Fn(&Found) -> std::result::Result<bool, Fault>,
-    ) -> Result<bool> {
+        gone: impl FnOnce(&Found) -> std::result::Result<(), Fault>,
+    ) -> Result<()> {
         let on_tier = |fault| self.error(at, fault);
         let lock = self.lock(key, patience)?;
-        let Some(ours) = ground.look(key).map_err(on_tier)? else { return Ok(false) };
+        let Some(ours) = ground.look(key).map_err(on_tier)? else { return Ok(()) };
         if !is_ours(&ours).map_err(on_tier)? {
-            return Ok(false);
+            return Ok(());
         }
         let all = self.look_all(&lock, key, Some(at))?;
         // Memory is one handle's alone, and hides nothing here.
@@ -187,7 +188,6 @@ impl Stack {
                 }
             }
         }
-        ground.unlink(key).map_err(on_tier)?;
-        Ok(true)
+        ground.unlink(key).and_then(|()| gone(&ours)).map_err(on_tier)
     }
 }

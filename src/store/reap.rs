@@ -22,7 +22,8 @@ fn empty(stack: &Stack, at: usize, room: RoomRef, alive: bool, deadline: u64) ->
         // A dead owner's draft is nobody's; our own may be about to be published by another thread.
         if alive || meta.links > 1 {
             let is_ours = |found: &Found| room.has(path, found.ident);
-            stack.remove_owned(at, room.ground, key, left(deadline), is_ours).map_err(|error| error.to_fault())?;
+            let removed = stack.remove_owned(at, room.ground, key, left(deadline), is_ours, |_| Ok(()));
+            removed.map_err(|error| error.to_fault())?;
         }
         count += 1;
         Ok(())
@@ -122,11 +123,10 @@ impl Inner {
             return Ok(());
         }
         let ground = tier.ground(true)?;
-        let removed = self.stack.remove_owned(index, &ground, key, super::PATIENCE, |now| tier.owns(key, now));
-        if removed.map_err(|error| error.to_fault())? {
-            tier.unlink_owner(&ground, key, &found)?;
-        }
-        Ok(())
+        // What was found may be replaced by now, and its inode's number be that of another blob.
+        let (is_ours, gone) = (|now: &Found| tier.owns(key, now), |now: &Found| tier.unlink_owner(&ground, key, now));
+        let removed = self.stack.remove_owned(index, &ground, key, super::PATIENCE, is_ours, gone);
+        removed.map_err(|error| error.to_fault())
     }
 
     /// Empties the rooms of dead owners, in all stores of this user on these tiers.

@@ -9,6 +9,7 @@
 static _Thread_local void (*on_close)(void);     /* before it */
 static _Thread_local void (*on_room_lock)(void); /* after a whole file was locked */
 static _Thread_local void (*on_unlink)(void);    /* before it */
+static _Thread_local void (*on_stat)(void);      /* after it */
 static _Atomic long long later_by;               /* seconds that the monotonic clock is ahead */
 
 int close(int fd)
@@ -37,6 +38,15 @@ int unlinkat(int dir, const char *path, int flags)
         on_unlink();
     errno = kept;
     return (int)syscall(SYS_unlinkat, dir, path, flags);
+}
+
+int fstatat(int dir, const char *path, struct stat *st, int flags)
+{
+    int answer = (int)syscall(SYS_newfstatat, dir, path, st, flags), kept = errno;
+    if (on_stat)
+        on_stat();
+    errno = kept;
+    return answer;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now)
@@ -263,6 +273,35 @@ static void into_memory(void)
     end_thread(thread);
     CHECK_INT(missed, 0);
     QUIET(vfs_close(other));
+    QUIET(vfs_close(store));
+    CHECK_NOTHING_LEFT(a);
+}
+
+static int looks;
+
+static void replace_at_second_look(void)
+{
+    if (++looks == 2) {
+        on_stat = NULL;
+        CHECK_OK(put(store, "k", 200, 2, VFS_REPLACE));
+    }
+}
+
+/* What is removed then is the new blob, and its owner's link too: by the old one's inode number, which may be that of
+ * another blob by then, a living blob could lose its owner. */
+static void replaced_beside_remove(void)
+{
+    const char *a = dir_of("a");
+    int found = 0;
+    store = open_on(a);
+    CHECK_OK(put(store, "k", 100, 1, 0));
+    on_stat = replace_at_second_look;
+    CHECK_OK(vfs_remove_owned(store, (const char *const[]){"k"}, 1));
+    CHECK_INT(looks, 2);
+    CHECK_ABSENT(store, "k");
+    walk(a, "", find_draft, &found);
+    CHECK(!found);
+    CHECK_OK(put(store, "k", 300, 3, 0));
     QUIET(vfs_close(store));
     CHECK_NOTHING_LEFT(a);
 }
@@ -791,6 +830,7 @@ int main(int argc, char **argv)
         {"two-shutdowns", two_shutdowns},
         {"pollers", pollers},
         {"into-memory", into_memory},
+        {"replaced-beside-remove", replaced_beside_remove},
         {"stored-below", stored_below},
         {"moving-down", moving_down},
         {"killed-moving-down", killed_moving_down},
