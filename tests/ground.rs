@@ -9,4 +9,20 @@ c_tests! {
     a_stream_survives_the_loss_of_its_ground_or_says_so: "ground" "streams";
     an_owner_on_new_ground_is_alive: "ground" "alive";
     threads_go_on_while_the_ground_goes: "ground" "threads";
+    lost_between_any_two_calls_of_a_store: "vanish" "store";
+    lost_between_any_two_calls_of_a_larger_store: "vanish" "store-large";
+    lost_between_any_two_calls_of_a_persistent_store: "vanish" "persist";
+    lost_between_any_two_calls_of_a_replace: "vanish" "replace";
+    lost_between_any_two_calls_of_a_stream: "vanish" "stream";
+    lost_between_any_two_calls_of_a_removal: "vanish" "remove";
+    lost_between_any_two_calls_of_a_removal_of_what_is_owned: "vanish" "remove-owned";
+    lost_between_any_two_calls_of_a_read: "vanish" "read";
+    lost_between_any_two_calls_of_a_map: "vanish" "map";
+    lost_between_any_two_calls_of_a_stat: "vanish" "stat";
+    lost_between_any_two_calls_of_a_miss: "vanish" "miss";
+    lost_between_any_two_calls_of_a_listing: "vanish" "list";
+    lost_between_any_two_calls_of_a_tiers_stat: "vanish" "tier-stat";
+    lost_between_any_two_calls_of_a_reap: "vanish" "reap";
+    lost_between_any_two_calls_of_an_open: "vanish" "open";
+    lost_between_any_two_calls_of_a_shutdown: "vanish" "shutdown";
 }

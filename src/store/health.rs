@@ -41,9 +41,14 @@ impl Logger {
         if !self.closed.load(SeqCst) {
             let mut text = Text::<512>::new();
             let _ = text.write_fmt(message); // what does not fit is cut
-            log.log(level, text.as_c_str());
+            sys::thread::marked(self.tag(), || log.log(level, text.as_c_str()));
         }
         self.inside.fetch_sub(1, SeqCst);
+    }
+
+    /// Tells it from other stores' loggers.
+    fn tag(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     /// The same, at most once in ten seconds.
@@ -57,7 +62,7 @@ impl Logger {
     /// store inside the callback, or never comes back from it, is not waited for.
     pub fn close(&self) {
         self.closed.store(true, SeqCst);
-        let own = usize::from(sys::thread::depth() > 1);
+        let own = sys::thread::marks(self.tag());
         for _ in 0..5000 {
             if self.inside.load(SeqCst) <= own {
                 break;
@@ -71,7 +76,7 @@ impl Logger {
 fn due(told: &AtomicU64) -> bool {
     let now = sys::monotonic_ns().max(1);
     let last = told.load(SeqCst);
-    (last == 0 || now.saturating_sub(last) >= QUIET_NS) && told.compare_exchange(last, now, SeqCst, SeqCst).is_ok()
+    (last == 0 || now.abs_diff(last) >= QUIET_NS) && told.compare_exchange(last, now, SeqCst, SeqCst).is_ok()
 }
 
 impl Health {

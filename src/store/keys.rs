@@ -1,4 +1,5 @@
 //! Which keys the threads of one handle are changing: file locks do not exclude threads that share a descriptor.
+use crate::sys::Deadline;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,14 +32,18 @@ impl KeyTable {
     /// Takes a number, waiting for at most `patience`; `None` where another thread kept it.
     pub fn take(&self, number: u64, patience: Duration) -> Option<Taken<'_>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy = |held: &mut Held| held.count == HELD_MAX || held.numbers[..held.count].contains(&number);
-        if busy(&mut held) {
+        let busy = |held: &Held| held.count == HELD_MAX || held.numbers[..held.count].contains(&number);
+        if busy(&held) {
             held.waiting += 1;
-            let waited = self.released.wait_timeout_while(held, patience, busy);
-            let timeout;
-            (held, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            let deadline = Deadline::after(patience);
+            let mut free = false;
+            while !free && !deadline.is_over() {
+                let waited = self.released.wait_timeout(held, deadline.left());
+                held = waited.unwrap_or_else(PoisonError::into_inner).0;
+                free = !busy(&held);
+            }
             held.waiting -= 1;
-            if timeout.timed_out() {
+            if !free {
                 return None;
             }
         }

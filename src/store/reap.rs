@@ -3,26 +3,27 @@ use super::stack::Stack;
 use super::{Inner, TierKind, TierStat, no_memory};
 use crate::error::{Error, Fault, Result};
 use crate::key::Key;
-use crate::sys;
+use crate::sys::{self, Deadline};
 use crate::tier::any::AnyTier;
 use crate::tier::dir::{DirTier, Mode, RoomRef};
 use crate::tier::{Found, Tier};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-/// Time left until `deadline`.
-fn left(deadline: u64) -> Duration {
-    Duration::from_nanos(deadline.saturating_sub(sys::monotonic_ns()))
-}
-
 /// Removes all that a room holds, and the room. Answers how many blobs and drafts went.
-fn empty(stack: &Stack, at: usize, room: RoomRef, alive: bool, deadline: u64) -> (u64, std::result::Result<(), Fault>) {
+fn empty(
+    stack: &Stack,
+    at: usize,
+    room: RoomRef,
+    alive: bool,
+    deadline: Deadline,
+) -> (u64, std::result::Result<(), Fault>) {
     let mut count = 0;
     let answer = room.empty(|key, path, meta| {
         // A dead owner's draft is nobody's; our own may be about to be published by another thread.
         if alive || meta.links > 1 {
             let is_ours = |found: &Found| room.has(path, found.ident);
-            let removed = stack.remove_owned(at, room.ground, key, left(deadline), is_ours, |_| Ok(()));
+            let removed = stack.remove_owned(at, room.ground, key, deadline.left(), is_ours, |_| Ok(()));
             removed.map_err(|error| error.to_fault())?;
         }
         count += 1;
@@ -68,7 +69,7 @@ impl Inner {
         if self.shut.swap(true, SeqCst) {
             return self.wait_for_shutdown();
         }
-        let deadline = sys::monotonic_ns() + super::PATIENCE.as_nanos() as u64;
+        let deadline = Deadline::after(super::PATIENCE);
         let mut first = None;
         for (index, layer) in self.stack.layers.iter().enumerate() {
             match &layer.tier {
@@ -88,9 +89,9 @@ impl Inner {
 
     /// Another thread is removing what this handle owns, or has done so.
     fn wait_for_shutdown(&self) -> Result<()> {
-        let deadline = sys::monotonic_ns() + super::PATIENCE.as_nanos() as u64;
+        let deadline = Deadline::after(super::PATIENCE);
         while !self.shut_down.load(SeqCst) {
-            if left(deadline).is_zero() {
+            if deadline.is_over() {
                 return Err(Error::new(
                     crate::error::Code::Busy,
                     "waiting for another thread that shuts the store down",
@@ -131,7 +132,7 @@ impl Inner {
 
     /// Empties the rooms of dead owners, in all stores of this user on these tiers.
     pub(super) fn reap(&self, patience: Duration) -> Result<u64> {
-        let deadline = sys::monotonic_ns() + patience.as_nanos() as u64;
+        let deadline = Deadline::after(patience);
         let (mut count, mut first) = (0, None);
         for (index, tier) in self.stack.dirs() {
             if let Err(error) = self.reap_tier(index, tier, deadline, &mut count) {
@@ -141,7 +142,7 @@ impl Inner {
         first.map_or(Ok(count), Err)
     }
 
-    fn reap_tier(&self, index: usize, tier: &DirTier, deadline: u64, count: &mut u64) -> Result<()> {
+    fn reap_tier(&self, index: usize, tier: &DirTier, deadline: Deadline, count: &mut u64) -> Result<()> {
         let on_tier = |fault| self.stack.error(index, fault);
         let _ = tier.refresh().map_err(on_tier)?;
         let Some(mut names) = tier.stores().map_err(on_tier)? else {
@@ -170,7 +171,7 @@ impl Inner {
     }
 
     /// Empties the rooms of one store's dead owners.
-    fn reap_named(&self, name: Key, deadline: u64, count: &mut u64) -> Result<()> {
+    fn reap_named(&self, name: Key, deadline: Deadline, count: &mut u64) -> Result<()> {
         if name == self.stack.name {
             return reap_store(&self.stack, deadline, count);
         }
@@ -222,7 +223,7 @@ impl Inner {
 }
 
 /// Empties the rooms of one store's dead owners, in all tiers.
-fn reap_store(stack: &Stack, deadline: u64, count: &mut u64) -> Result<()> {
+fn reap_store(stack: &Stack, deadline: Deadline, count: &mut u64) -> Result<()> {
     let mut first = None;
     for (index, tier) in stack.dirs() {
         let reaped = match tier.ground(false) {

@@ -188,7 +188,7 @@ impl Stack {
     /// blobs there for ever.
     fn compare_seldom(&self) {
         let (now, last) = (sys::monotonic_ns(), self.compared_at.load(Relaxed));
-        if now.saturating_sub(last) >= 1_000_000_000
+        if now.abs_diff(last) >= 1_000_000_000
             && self.compared_at.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
             && last != 0
         {
@@ -240,7 +240,7 @@ impl Stack {
     /// processes whose lists have another order do not block each other.
     fn lock_all(&self, key: &Key, mode: KeyLockMode, patience: Duration, count: usize) -> Result<KeyLock<'_>> {
         let number = lock_number(&self.name, key);
-        let deadline = sys::monotonic_ns() + patience.as_nanos() as u64;
+        let deadline = sys::Deadline::after(patience);
         let busy = || Error::new(Code::Busy, "waiting for a key that another changes");
         let taken = match self.kin.in_child() {
             true => None, // a thread that is not in this process may hold the table
@@ -264,7 +264,7 @@ impl Stack {
                     }
                 }
             }
-            if sys::monotonic_ns() >= deadline {
+            if deadline.is_over() {
                 return Err(busy());
             }
             sys::sleep(pause);

@@ -4,7 +4,7 @@
 use super::Os;
 use super::alloc::try_box;
 use super::call::once;
-use super::process::{errno, monotonic_ns, set_errno, sleep};
+use super::process::{Deadline, errno, set_errno, sleep};
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, TryLockError};
@@ -15,7 +15,7 @@ static BEGUN: AtomicU64 = AtomicU64::new(0);
 static OVER: AtomicU64 = AtomicU64::new(0);
 
 /// How long an opening waits for forks of other threads, which take long in big processes.
-const PATIENCE_NS: u64 = 5_000_000_000;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Slots for the descriptors of locks, never given back, so that the child's handler can walk them
 /// without a lock.
@@ -79,7 +79,7 @@ impl LockFd {
     /// child would keep the descriptor. Take the lock only afterwards.
     pub fn open(mut open: impl FnMut() -> Os<OwnedFd>) -> Os<LockFd> {
         let lock = LockFd { slot: Slots::claim()? };
-        let deadline = monotonic_ns() + PATIENCE_NS;
+        let deadline = Deadline::after(PATIENCE);
         loop {
             let begun = BEGUN.load(SeqCst);
             if OVER.load(SeqCst) == begun {
@@ -90,7 +90,7 @@ impl LockFd {
                 }
                 lock.close(CLAIMED);
             }
-            if monotonic_ns() >= deadline {
+            if deadline.is_over() {
                 return Err(libc::EAGAIN); // this process does nothing but fork
             }
             sleep(Duration::from_micros(200));

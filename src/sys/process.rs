@@ -60,6 +60,28 @@ pub fn monotonic_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC)
 }
 
+/// A bound on waiting. It holds whatever becomes of the clock: a leap back counts as time too.
+#[derive(Clone, Copy)]
+pub struct Deadline {
+    began: u64,
+    patience: Duration,
+}
+
+impl Deadline {
+    pub fn after(patience: Duration) -> Deadline {
+        Deadline { began: monotonic_ns(), patience }
+    }
+
+    /// Time left until then.
+    pub fn left(&self) -> Duration {
+        self.patience.saturating_sub(Duration::from_nanos(monotonic_ns().abs_diff(self.began)))
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.left().is_zero()
+    }
+}
+
 /// Sleeps, or less where a signal comes.
 pub fn sleep(time: Duration) {
     let time = libc::timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ };

@@ -20,6 +20,7 @@ struct ThreadKey {
 }
 
 static LAST: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: Some(free_last) };
+static MARKS: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: None };
 static DEPTH: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: None };
 
 impl ThreadKey {
@@ -121,6 +122,38 @@ pub fn last_errno() -> i32 {
         // SAFETY: as in `set_last`.
         Slot::Words(last) => unsafe { (*last).errno },
     }
+}
+
+/// What a thread is inside of, on its stack.
+struct Mark {
+    tag: usize,
+    outer: usize,
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        MARKS.set(self.outer);
+    }
+}
+
+/// Runs `body`, within which [`marks`] counts `tag` once more on this thread.
+pub fn marked<T>(tag: usize, body: impl FnOnce() -> T) -> T {
+    let mark = Mark { tag, outer: MARKS.get() };
+    MARKS.set(std::ptr::from_ref(&mark) as usize);
+    let answer = body();
+    drop(mark);
+    answer
+}
+
+/// How many bodies marked with `tag` this thread is inside of.
+pub fn marks(tag: usize) -> usize {
+    let (mut at, mut count) = (MARKS.get(), 0);
+    // SAFETY: a mark on this thread's stack, whose body is not over.
+    while let Some(mark) = unsafe { (at as *const Mark).as_ref() } {
+        count += usize::from(mark.tag == tag);
+        at = mark.outer;
+    }
+    count
 }
 
 /// This thread goes into a call of ours.

@@ -50,6 +50,7 @@ impl Tier for DirTier {
             };
             // Only now: while we waited the lock file, or all of it, may have been removed or hidden.
             if ground.is_lock_current() {
+                ground.keep_cleaners_away();
                 return Ok(Some(hold));
             }
             drop(hold);
@@ -157,8 +158,9 @@ impl Tier for DirTier {
                 moved
             }
             Publish { over: false, persist: true } => match sys::rename_new(room, from, objects, to) {
-                // Under the key's lock a look is as good.
-                Err(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP) => match sys::stat(Some(objects), to) {
+                // Under the key's lock a look is as good; EPERM is what an old filter of system calls answers.
+                Err(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::EPERM) => match sys::stat(Some(objects), to)
+                {
                     Err(libc::ENOENT) => sys::rename(room, from, objects, to),
                     Ok(_) => Err(libc::EEXIST),
                     Err(e) => Err(e),

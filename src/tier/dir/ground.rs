@@ -7,6 +7,7 @@ use crate::tier::Found;
 use std::ffi::CStr;
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Version of the layout on a tier, in the name of our directory there.
 const LAYOUT: u32 = 1;
@@ -42,6 +43,8 @@ pub enum Mode {
 pub struct Ground {
     /// Ours on this tier, held with a shared lock, which keeps systemd-tmpfiles away.
     pub base: LockFd,
+    /// That lock was taken.
+    kept: AtomicBool,
     pub base_ident: Ident,
     /// `None` where it is missing and may not be made.
     pub lock: Option<LockFd>,
@@ -91,11 +94,12 @@ impl Ground {
         if meta.uid != uid || meta.permissions() & !SETGID != 0o700 {
             return Err(Fault::os(libc::EPERM, NOT_OURS));
         }
-        match sys::flock(base_fd, KeyLockMode::Shared) {
-            Ok(()) | Err(libc::EWOULDBLOCK) => {} // a cleaner is just looking at it: it lets go on its own
-            Err(_) if mode == Mode::ReadOnly => {}
+        let kept = match sys::flock(base_fd, KeyLockMode::Shared) {
+            Ok(()) => true,
+            Err(libc::EWOULDBLOCK) => false, // a cleaner is just looking at it: it lets go on its own
+            Err(_) if mode == Mode::ReadOnly => false,
             Err(e) => return Err(Fault::os(e, "locking our directory on the tier")),
-        }
+        };
         let how = if mode == Mode::ReadOnly { Open::LockToShare } else { Open::Lock };
         let lock = match LockFd::open(|| sys::open(Some(base_fd), LOCK_FILE, how)) {
             Ok(lock) => Some(lock),
@@ -120,6 +124,7 @@ impl Ground {
         let lock_ident = lock.as_ref().map(check_lock).transpose()?;
         Shared::try_new(Ground {
             base,
+            kept: AtomicBool::new(kept),
             base_ident: meta.ident,
             lock,
             objects,
@@ -164,6 +169,13 @@ impl Ground {
         }
     }
 
+    /// Takes the lock on our directory that a cleaner kept us from when this was opened.
+    pub fn keep_cleaners_away(&self) {
+        if !self.kept.load(Relaxed) && self.base.borrow().is_ok_and(|fd| sys::flock(fd, KeyLockMode::Shared).is_ok()) {
+            self.kept.store(true, Relaxed);
+        }
+    }
+
     /// Whether the tier's path still leads here.
     pub fn is_current(&self) -> bool {
         sys::stat(None, c_str(&self.objects_path)).is_ok_and(|meta| meta.ident == self.objects_ident)
@@ -186,13 +198,16 @@ impl Ground {
     }
 }
 
-/// Which file the lock file is; a new one may need its mode given back.
+/// Which file the lock file is; a new one may need the bits that a umask took.
 fn check_lock(lock: &LockFd) -> Result<Ident, Fault> {
     let opening = |e| Fault::os(e, "opening the lock file");
     let fd = lock.borrow().map_err(opening)?;
     let meta = sys::stat_fd(fd).map_err(opening)?;
-    if meta.permissions() != 0o600 {
-        sys::set_mode(fd, 0o600).map_err(opening)?;
+    if !meta.is_file() {
+        return Err(opening(libc::EINVAL));
+    }
+    if meta.permissions() & 0o600 != 0o600 {
+        sys::set_mode(fd, meta.permissions() | 0o600).map_err(opening)?;
     }
     Ok(meta.ident)
 }

@@ -288,41 +288,70 @@ pub fn owner_of(owners: BorrowedFd, key: &Key, ident: Ident) -> Os<Option<Owner>
         Err(libc::ENOENT) => return Ok(None), // removed, and the owners' links with it
         answer => answer?,
     };
+    let mut first = None;
     while let Some(name) = names.next()? {
-        if let Some(link) = link_of(owners, name.to_bytes(), key, ident) {
-            let mut id = Text::new();
-            id.push(name.to_bytes());
-            return Ok(Some(Owner { id, link }));
+        match link_of(owners, name.to_bytes(), key, ident) {
+            Ok(Some(link)) => {
+                let mut id = Text::new();
+                id.push(name.to_bytes());
+                return Ok(Some(Owner { id, link }));
+            }
+            Ok(None) => {}
+            Err(e) => {
+                first.get_or_insert(e); // it may be another's
+            }
+        }
+    }
+    first.map_or(Ok(None), Err)
+}
+
+/// Where the owner `id` has its link to the blob `ident` of `key`, if it has one.
+pub fn link_of(owners: BorrowedFd, id: &[u8], key: &Key, ident: Ident) -> Os<Option<Path>> {
+    let look = |path: &Path| match sys::stat(Some(owners), path.as_c_str()) {
+        Ok(meta) => Ok(Some(meta.ident)),
+        Err(libc::ENOENT | libc::ENOTDIR) => Ok(None), // gone meanwhile, or no owner
+        Err(e) => Err(e),
+    };
+    for sub in 0.. {
+        let mut link = path(&[id, b"/"]);
+        link.push(file(sub, key.as_bytes()).as_bytes());
+        if look(&link)? == Some(ident) {
+            return Ok(Some(link));
+        }
+        // Sub-rooms are made in order and stay until the room ends.
+        let mut next = path(&[id, b"/"]);
+        next.push(sub_room(sub + 1).as_bytes());
+        if look(&next)?.is_none() {
+            break;
         }
     }
     Ok(None)
 }
 
-/// Where the owner `id` has its link to the blob `ident` of `key`, if it has one.
-pub fn link_of(owners: BorrowedFd, id: &[u8], key: &Key, ident: Ident) -> Option<Path> {
-    for sub in 0.. {
-        let mut link = path(&[id, b"/"]);
-        link.push(file(sub, key.as_bytes()).as_bytes());
-        if sys::stat(Some(owners), link.as_c_str()).is_ok_and(|meta| meta.ident == ident) {
-            return Some(link);
-        }
-        // Sub-rooms are made in order and stay until the room ends.
-        let mut next = path(&[id, b"/"]);
-        next.push(sub_room(sub + 1).as_bytes());
-        if sys::stat(Some(owners), next.as_c_str()).is_err() {
-            return None;
-        }
-    }
-    None
+/// Whether a name is one that [`Room::make`] gives.
+fn is_room_name(name: &[u8]) -> bool {
+    name.len() == 16 && name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Takes the room `id` if its owner is dead. The lock is held by what is answered.
-pub fn take_dead(owners: BorrowedFd, id: &CStr) -> Os<Option<LockFd>> {
-    let dir = LockFd::open(|| sys::open(Some(owners), id, Open::OwnDir))?;
+/// Takes the room `id` if its owner is dead. The lock is held by what is answered. What is not a room of ours, but a
+/// directory that somebody put or mounted there, is never taken: all that is taken is emptied.
+pub fn take_dead(ground: &Ground, id: &CStr) -> Os<Option<LockFd>> {
+    if !is_room_name(id.to_bytes()) {
+        return Ok(None);
+    }
+    let dir = LockFd::open(|| sys::open(Some(ground.owners.as_fd()), id, Open::OwnDir))?;
     let fd = dir.borrow()?;
     for _ in 0..TRIES {
         match sys::flock(fd, KeyLockMode::Exclusive) {
-            Ok(()) => return Ok(Some(dir)),
+            Ok(()) => {
+                let meta = sys::stat_fd(fd)?;
+                let ours = meta.uid == sys::effective_uid() && meta.permissions() & 0o077 == 0;
+                return if ours && meta.ident.dev == ground.owners_ident.dev {
+                    Ok(Some(dir))
+                } else {
+                    Err(libc::EPERM)
+                };
+            }
             Err(libc::EWOULDBLOCK) => {}
             Err(e) => return Err(e),
         }
@@ -338,11 +367,44 @@ pub fn take_dead(owners: BorrowedFd, id: &CStr) -> Os<Option<LockFd>> {
 
 /// Whether the owner of the room `id` is dead.
 pub fn is_dead(owners: BorrowedFd, id: &CStr) -> Os<bool> {
+    if !is_room_name(id.to_bytes()) {
+        return Ok(false);
+    }
     let taken = LockFd::open(|| sys::open(Some(owners), id, Open::OwnDir))
         .and_then(|dir| sys::flock(dir.borrow()?, KeyLockMode::Shared));
     match taken {
         Ok(()) => Ok(true),
         Err(libc::EWOULDBLOCK | libc::ENOENT | libc::ENOTDIR) => Ok(false), // alive, gone meanwhile, or no owner
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_for_an_owners_link_that_fails_is_not_taken_for_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let room = dir.path().join("0123456789abcdef");
+        for sub in ["", "\\1", "\\2"] {
+            std::fs::create_dir(room.join(sub)).unwrap();
+        }
+        std::fs::write(room.join("\\2/k"), "").unwrap();
+        let path = std::ffi::CString::new(dir.path().to_str().unwrap()).unwrap();
+        let owners = sys::open(None, &path, Open::Dir).unwrap();
+        let key = Key::new("k").unwrap();
+        let ident = sys::stat(Some(owners.as_fd()), c"0123456789abcdef/\\2/k").unwrap().ident;
+        for nth in 1.. {
+            let find = || owner_of(owners.as_fd(), &key, ident).map(|owner| owner.map(|owner| owner.link));
+            let (answer, calls) = sys::faults::run(nth, Some("newfstatat"), libc::EIO, false, find);
+            match answer {
+                Ok(Some(link)) => assert_eq!(link.as_bytes(), b"0123456789abcdef/\\2/k"),
+                other => assert_eq!(other.err(), Some(libc::EIO), "call {nth}"),
+            }
+            if calls.iter().filter(|&&call| call == "newfstatat").count() < nth {
+                break;
+            }
+        }
     }
 }

@@ -1,0 +1,379 @@
+/* The ground goes away between any two calls of the operating system that an operation makes.
+ * `vanish SCRATCH OPERATION`; prints nothing, but "vanish SCRATCH count" tells how many points there are. */
+#include "harness.h"
+
+#include "between.h"
+
+static const char *A, *B;
+static char tiers[2 * PATH_MAX + 16];
+static char own[PATH_MAX], base[PATH_MAX], away[PATH_MAX];
+
+enum { SMALL = 200, LARGE = 9000 };
+
+/* ---- what is lost ---- */
+
+enum loss {
+    OUR_DIRECTORY, THE_STORE, OBJECTS, OWNERS, ROOMS, LOCK_FILE, ONE_BLOB, ONE_LINK, MOVED_AWAY, FILE_INSTEAD, THE_TIER,
+    BOTH_TIERS, LOSSES
+};
+static const char *const loss_names[] = {"our directory is deleted", "the store", "objects/", "owners/", "the rooms",
+                                         "\\lock", "one blob's name", "one blob's link", "our directory is moved away",
+                                         "a file lies in its place", "the tier's directory", "both tiers"};
+
+static void delete_tree(const char *dir)
+{
+    try_remove_tree(dir);
+}
+
+static void each_room(void (*with)(const char *room))
+{
+    char path[PATH_MAX + 300];
+    snprintf(path, sizeof path, "%s/owners", own);
+    DIR *d = opendir(path);
+    struct dirent *entry;
+    while (d && (entry = readdir(d)))
+        if (entry->d_name[0] != '.') {
+            snprintf(path, sizeof path, "%s/owners/%s", own, entry->d_name);
+            with(path);
+        }
+    if (d)
+        closedir(d);
+}
+
+static void unlink_k(const char *room)
+{
+    unlink(say("%s/k", room));
+    unlink(say("%s/\\1/k", room));
+}
+
+static void put_file(const char *path)
+{
+    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        close(fd);
+}
+
+static void lose(enum loss loss)
+{
+    switch (loss) {
+    case OUR_DIRECTORY: delete_tree(base); break;
+    case THE_STORE: delete_tree(own); break;
+    case OBJECTS: delete_tree(say("%s/objects", own)); break;
+    case OWNERS: delete_tree(say("%s/owners", own)); break;
+    case ROOMS: each_room(delete_tree); break;
+    case LOCK_FILE: unlink(say("%s/\\lock", base)); break;
+    case ONE_BLOB: unlink(say("%s/objects/k", own)); break;
+    case ONE_LINK: each_room(unlink_k); break;
+    case MOVED_AWAY: rename(base, away); break;
+    case FILE_INSTEAD:
+        delete_tree(base);
+        put_file(base);
+        break;
+    case THE_TIER: delete_tree(A); break;
+    case BOTH_TIERS:
+        delete_tree(base);
+        delete_tree(own_tier_dir(B, geteuid()));
+        break;
+    case LOSSES: break;
+    }
+}
+
+static void give_back(enum loss loss)
+{
+    if (loss == FILE_INSTEAD)
+        unlink(base);
+    if (loss == THE_TIER && mkdir(A, 0700) != 0)
+        CHECK_INT(errno, EEXIST);
+}
+
+/* ---- what is being done ---- */
+
+static vfs_t *s, *other;
+static int32_t answer;
+static unsigned char small_data[SMALL], large_data[LARGE];
+
+static void do_store(void) { answer = vfs_store(s, "k", small_data, SMALL, 0); }
+static void do_store_large(void) { answer = vfs_store(s, "k", large_data, LARGE, 0); }
+static void do_persist(void) { answer = vfs_store(s, "k", small_data, SMALL, VFS_PERSIST); }
+static void do_replace(void) { answer = vfs_store(s, "k", small_data, SMALL, VFS_REPLACE); }
+static void do_remove(void) { answer = vfs_remove(s, "k"); }
+static void do_reap(void) { answer = vfs_reap(s, NULL); }
+static void do_shutdown(void) { answer = vfs_shutdown(s); }
+
+static void do_remove_owned(void)
+{
+    const char *keys[] = {"k"};
+    answer = vfs_remove_owned(s, keys, 1);
+}
+
+static void do_stream(void)
+{
+    vfs_writer_t *w = NULL;
+    void *room = NULL;
+    answer = vfs_create(s, "k", 0, VFS_REPLACE, &w);
+    if (answer != VFS_OK)
+        return;
+    answer = vfs_write(w, small_data, 50);
+    if (answer == VFS_OK && (answer = vfs_reserve(w, 50, &room)) == VFS_OK)
+        memcpy(room, small_data + 50, 50);
+    if (answer == VFS_OK)
+        answer = vfs_write(w, small_data + 100, SMALL - 100);
+    if (answer == VFS_OK)
+        answer = vfs_seal(w);
+    else
+        vfs_abort(w);
+}
+
+static void whole(const void *bytes, size_t len)
+{
+    uint64_t seed = 0;
+    CHECK(is_whole(bytes, len, &seed));
+    CHECK(seed == 1 || seed == 2);
+}
+
+static void do_read(void)
+{
+    char got[LARGE];
+    size_t len = 0;
+    vfs_stat_t stat = VFS_STAT_INIT;
+    answer = vfs_read(s, "k", 0, got, sizeof got, &len, &stat);
+    if (answer == VFS_OK)
+        whole(got, len);
+}
+
+static void do_map(void)
+{
+    vfs_view_t view = {0};
+    answer = vfs_map(s, "k", &view, NULL);
+    if (answer == VFS_OK)
+        whole(view.data, view.len);
+    vfs_unmap(&view);
+}
+
+static void do_stat(void)
+{
+    vfs_stat_t stat = VFS_STAT_INIT;
+    answer = vfs_stat(s, "k", &stat);
+}
+
+static void do_miss(void) { answer = vfs_has(s, "absent"); }
+
+static void do_list(void)
+{
+    vfs_list_t *list = NULL;
+    answer = vfs_list_open(s, &list);
+    while (answer == VFS_OK) {
+        const char *key = NULL;
+        vfs_stat_t stat = VFS_STAT_INIT;
+        answer = vfs_list_next(list, &key, &stat);
+    }
+    vfs_list_close(list);
+}
+
+static void do_tier_stat(void)
+{
+    vfs_tier_stat_t stat = VFS_TIER_STAT_INIT;
+    answer = vfs_tier_stat(s, 0, &stat);
+}
+
+static void do_open(void)
+{
+    vfs_options_t options = VFS_OPTIONS_INIT;
+    vfs_t *opened = NULL;
+    options.tiers = tiers;
+    options.name = "harness";
+    answer = vfs_open(&options, &opened);
+    before_call = NULL;
+    vfs_close(opened);
+}
+
+/* Whose blob the key holds before: nobody's, the handle's own, another's, one without an owner, a dead owner's. */
+enum before { NONE, OWN, FOREIGN, KEPT, DEAD, KINDS };
+
+static const struct operation {
+    const char *name;
+    void (*run)(void);
+    unsigned before; /* a set of them */
+} operations[] = {
+    {"store", do_store, 1 << NONE},
+    {"store-large", do_store_large, 1 << NONE},
+    {"persist", do_persist, 1 << NONE},
+    {"replace", do_replace, 1 << OWN | 1 << FOREIGN | 1 << KEPT},
+    {"stream", do_stream, 1 << NONE | 1 << FOREIGN},
+    {"remove", do_remove, 1 << OWN | 1 << FOREIGN | 1 << KEPT},
+    {"remove-owned", do_remove_owned, 1 << OWN},
+    {"read", do_read, 1 << FOREIGN},
+    {"map", do_map, 1 << OWN},
+    {"stat", do_stat, 1 << OWN | 1 << DEAD},
+    {"miss", do_miss, 1 << NONE},
+    {"list", do_list, 1 << OWN | 1 << DEAD},
+    {"tier-stat", do_tier_stat, 1 << OWN},
+    {"reap", do_reap, 1 << DEAD},
+    {"open", do_open, 1 << OWN | 1 << DEAD},
+    {"shutdown", do_shutdown, 1 << OWN},
+};
+
+/* ---- one point ---- */
+
+static enum loss loss;
+static int calls, at;
+
+static void meet(const char *name)
+{
+    (void)name;
+    if (++calls == at)
+        lose(loss);
+}
+
+static void dying(void *arg)
+{
+    (void)arg;
+    vfs_t *dead = open_on(tiers);
+    CHECK_OK(put(dead, "k", SMALL, 1, 0));
+}
+
+static void allowed(int32_t status, const char *when)
+{
+    switch (status) {
+    case VFS_OK:
+    case VFS_ERR_NOT_FOUND:
+    case VFS_ERR_IO:
+    case VFS_ERR_PERMISSION: return;
+    default:
+        if (status != 1) /* (vfs_has) */
+            FAIL("%s: %s: %s", when, status_name(status), vfs_last_error());
+    }
+}
+
+/* The operation, with the loss before its call number `n`; 0 once there is no such call. */
+static int point(const struct operation *op, enum before before, enum loss what, int n)
+{
+    char when[300], got[LARGE];
+    size_t len = 0;
+    snprintf(when, sizeof when, "%s (of %d), %s before call %d", op->name, (int)before, loss_names[what], n);
+    mode = when;
+    s = open_on(tiers);
+    other = open_on(tiers);
+    vfs_t *lower = open_as(B, "harness", 0);
+    CHECK_OK(put(other, "near", SMALL, 5, 0));
+    CHECK_OK(put(lower, "below", SMALL, 6, 0));
+    if (before == OWN || before == KEPT)
+        CHECK_OK(put(s, "k", SMALL, 1, before == KEPT ? VFS_PERSIST : 0));
+    if (before == FOREIGN)
+        CHECK_OK(put(other, "k", SMALL, 1, 0));
+    if (before == DEAD)
+        JOIN(start_child(dying, NULL));
+    /* long-lived users */
+    vfs_view_t view = {0};
+    vfs_writer_t *w = NULL;
+    vfs_list_t *list = NULL;
+    CHECK_OK(vfs_map(other, "near", &view, NULL));
+    CHECK_OK(vfs_create(other, "streamed", 0, 0, &w));
+    CHECK_OK(vfs_write(w, small_data, 100));
+    CHECK_OK(vfs_list_open(other, &list));
+
+    loss = what;
+    at = n;
+    calls = 0;
+    errno = ERRNO_MARK;
+    before_call = meet;
+    op->run();
+    before_call = NULL;
+    CHECK_INT(errno, ERRNO_MARK);
+    int met = calls >= n;
+    allowed(answer, when);
+    if (!met && op->run != do_miss && op->run != do_list)
+        CHECK_INT(answer, VFS_OK);
+
+    /* whole, or not there; and what lies elsewhere is whole */
+    int32_t status = STATUS(vfs_read(other, "k", 0, got, sizeof got, &len, NULL));
+    allowed(status, when);
+    if (status == VFS_OK)
+        whole(got, len);
+    if (what != BOTH_TIERS)
+        CHECK_VALUE(other, "below", SMALL, 6);
+    status = STATUS(vfs_read(other, "near", 0, got, sizeof got, &len, NULL));
+    CHECK(status != VFS_OK || (len == SMALL && is_value_at(got, len, 0, 5, SMALL)));
+    CHECK(is_value_at(view.data, view.len, 0, 5, SMALL));
+    QUIET(vfs_unmap(&view));
+    for (int i = 0; i < 10 && status != VFS_ERR_NOT_FOUND; i++) {
+        const char *key = NULL;
+        vfs_stat_t stat = VFS_STAT_INIT;
+        status = STATUS(vfs_list_next(list, &key, &stat));
+        allowed(status, when);
+    }
+    QUIET(vfs_list_close(list));
+    status = STATUS(vfs_write(w, small_data + 100, SMALL - 100));
+    allowed(status, when);
+    status = STATUS(vfs_seal(w));
+    allowed(status, when);
+    status = STATUS(vfs_read(other, "streamed", 0, got, sizeof got, &len, NULL));
+    CHECK(status != VFS_OK || (len == SMALL && is_value_at(got, len, 0, 2, SMALL)));
+
+    /* the next calls work, on the first tier, seen by all */
+    give_back(what);
+    vfs_t *user = op->run == do_shutdown ? other : s, *fresh = open_on(tiers);
+    CHECK_OK(put(user, "next", SMALL, 7, 0));
+    CHECK_INT(tier_of(user, "next"), 0);
+    CHECK_IS(put(fresh, "next", 10, 8, 0), VFS_ERR_EXISTS);
+    CHECK_IS(vfs_has(other, "next"), 1);
+    CHECK_VALUE(fresh, "next", SMALL, 7);
+    CHECK_OK(put(fresh, "next", SMALL, 8, VFS_REPLACE));
+    CHECK_IS(vfs_has(user, "next"), 1);
+    CHECK_OK(vfs_remove(other, "next"));
+    CHECK_IS(vfs_has(fresh, "next"), 0);
+    CHECK_OK(vfs_reap(fresh, NULL));
+
+    /* nothing is left, but a blob whose owner lost its link, which is persistent now */
+    QUIET(vfs_close(s));
+    QUIET(vfs_close(other));
+    QUIET(vfs_close(lower));
+    if (what == MOVED_AWAY)
+        try_remove_tree(away);
+    int unowned = what == OWNERS || what == ROOMS || what == ONE_LINK;
+    static const char *const keys[] = {"k", "near", "streamed"};
+    for (unsigned i = 0; i < 3; i++) {
+        int32_t has = STATUS(vfs_has(fresh, keys[i]));
+        if (has == 1 && (unowned || (i == 0 && (before == KEPT || op->run == do_persist))))
+            CHECK_OK(vfs_remove(fresh, keys[i]));
+        else
+            CHECK_INT(has, 0);
+    }
+    QUIET(vfs_close(fresh));
+    CHECK_NOTHING_LEFT(A);
+    CHECK_NOTHING_LEFT(B);
+    return met;
+}
+
+int main(int argc, char **argv)
+{
+    start(argc, argv);
+    const char *wanted = mode;
+    int points = 0, found = 0;
+    if (try_own_mounts() == 0) /* for speed alone */
+        mount_tmpfs(scratch, "size=64m");
+    A = dir_of("a");
+    B = dir_of("b");
+    snprintf(tiers, sizeof tiers, "%s,%s", A, B);
+    snprintf(base, sizeof base, "%s", own_tier_dir(A, geteuid()));
+    CHECK(snprintf(own, sizeof own, "%s/harness", base) < (int)sizeof own);
+    CHECK(snprintf(away, sizeof away, "%s/away", A) < (int)sizeof away);
+    value_at(small_data, SMALL, 0, 2, SMALL);
+    value_at(large_data, LARGE, 0, 2, LARGE);
+    unsigned fds = descriptors();
+    for (unsigned i = 0; i < sizeof operations / sizeof operations[0]; i++) {
+        const struct operation *op = &operations[i];
+        if (strcmp(wanted, op->name) != 0 && strcmp(wanted, "count") != 0)
+            continue;
+        found = 1;
+        for (int before = 0; before < KINDS; before++)
+            for (int what = 0; what < LOSSES && op->before & 1u << before; what++)
+                for (int n = 1; point(op, (enum before)before, (enum loss)what, n); n++)
+                    points++;
+        CHECK_INT(descriptors(), fds);
+    }
+    CHECK(found && points > LOSSES * 2);
+    if (strcmp(wanted, "count") == 0)
+        printf("%d\n", points);
+    return 0;
+}
