@@ -10,28 +10,33 @@ c_tests! {
 }
 
 /// To be several users takes root: what runs this, or what it may become without being asked.
-fn run_as_root(mode: &str) {
+fn run_as_root(program: &str, mode: &str) {
     // SAFETY: always succeeds.
     let is_root = unsafe { libc::geteuid() } == 0;
     let sudo = || std::process::Command::new("sudo").args(["-n", "true"]).output().is_ok_and(|o| o.status.success());
     if !is_root && sudo() {
-        c::run_under(&["sudo", "-n"], "privacy", &[mode]);
+        c::run_under(&["sudo", "-n"], program, &[mode]);
     } else {
-        c::run("privacy", &[mode]);
+        c::run(program, &[mode]);
     }
 }
 
 #[test]
 fn a_name_that_another_user_took_costs_that_tier_only() {
-    run_as_root("planted");
+    run_as_root("privacy", "planted");
 }
 
 #[test]
 fn two_users_have_two_stores() {
-    run_as_root("two-users");
+    run_as_root("privacy", "two-users");
 }
 
 #[test]
 fn a_set_uid_program_ignores_the_callers_tiers() {
-    run_as_root("set-uid");
+    run_as_root("privacy", "set-uid");
+}
+
+#[test]
+fn what_lies_at_a_name_of_ours_is_not_followed_waited_for_or_destroyed() {
+    run_as_root("plants", "all");
 }

@@ -106,12 +106,9 @@ impl Ground {
             Err(_) if mode == Mode::ReadOnly => None,
             Err(e) => return Err(Fault::os(e, "opening the lock file")),
         };
-        let making = "opening the store's directories";
-        let store = own_dir(base_fd, name.as_c_str(), mode).map_err(|e| Fault::os(e, making))?;
-        let objects = own_dir(store.as_fd(), OBJECTS, mode).map_err(|e| Fault::os(e, making))?;
-        let owners = own_dir(store.as_fd(), OWNERS, mode).map_err(|e| Fault::os(e, making))?;
-        let ident = |fd: &OwnedFd| sys::stat_fd(fd.as_fd()).map(|m| m.ident).map_err(|e| Fault::os(e, making));
-        let (objects_ident, owners_ident) = (ident(&objects)?, ident(&owners)?);
+        let (store, _) = inner_dir(base_fd, name.as_c_str(), mode, meta.ident.dev)?;
+        let (objects, objects_ident) = inner_dir(store.as_fd(), OBJECTS, mode, meta.ident.dev)?;
+        let (owners, owners_ident) = inner_dir(store.as_fd(), OWNERS, mode, meta.ident.dev)?;
         let space = sys::space(objects.as_fd()).map_err(|e| Fault::os(e, "asking the filesystem for its room"))?;
         let objects_path =
             [dir.to_bytes(), b"/", base_name.as_bytes(), b"/", name.as_bytes(), b"/", OBJECTS.to_bytes_with_nul()];
@@ -236,6 +233,27 @@ pub fn absent<T>(errno: i32, what: &'static str) -> Result<Option<T>, Fault> {
 /// What a directory of a group hands down to those made in it.
 const SETGID: u32 = 0o2000;
 
+/// Opens a directory below ours. One that somebody else made or mounted there, or that others can reach, is not used:
+/// what lies in it would be taken for ours, and removed.
+fn inner_dir(at: BorrowedFd, name: &CStr, mode: Mode, dev: u64) -> Result<(OwnedFd, Ident), Fault> {
+    let opening = |e| match e {
+        libc::ENOTDIR | libc::ELOOP => Fault::os(e, NOT_OURS), // a file or a link under our name
+        e => Fault::os(e, "opening the store's directories"),
+    };
+    let dir = own_dir(at, name, mode).map_err(opening)?;
+    let meta = sys::stat_fd(dir.as_fd()).map_err(opening)?;
+    if is_closed_dir(&meta) && meta.ident.dev == dev {
+        Ok((dir, meta.ident))
+    } else {
+        Err(Fault::os(libc::EPERM, NOT_OURS))
+    }
+}
+
+/// Whether a directory is ours and closed to others.
+pub fn is_closed_dir(meta: &Meta) -> bool {
+    meta.is_dir() && meta.uid == sys::effective_uid() && meta.permissions() & 0o077 == 0
+}
+
 /// Opens a directory of ours, making it where that is wanted.
 fn own_dir(at: BorrowedFd, name: &CStr, mode: Mode) -> Os<OwnedFd> {
     match sys::open(Some(at), name, Open::OwnDir) {
@@ -262,8 +280,7 @@ fn own_dir(at: BorrowedFd, name: &CStr, mode: Mode) -> Os<OwnedFd> {
 
 /// Whether a directory is ours and closed to others, but not open enough to us.
 fn lacks_mode(meta: &Meta) -> bool {
-    let mode = meta.permissions();
-    meta.uid == sys::effective_uid() && mode & 0o077 == 0 && mode & 0o700 != 0o700
+    is_closed_dir(meta) && meta.permissions() & 0o700 != 0o700
 }
 
 /// Makes a directory of ours, and gives its mode back where the process's umask takes some of it.

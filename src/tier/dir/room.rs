@@ -1,6 +1,6 @@
 //! The room of an owner: a directory held with a lock for as long as the owner lives. Each name in it is the
 //! owner's own link to a published blob, or a draft; when the owner is dead, a reaper finds here all that it left.
-use super::ground::{Ground, Path, make_own_dir, path};
+use super::ground::{Ground, Path, is_closed_dir, make_own_dir, path};
 use crate::error::Fault;
 use crate::key::Key;
 use crate::sys::{self, Ident, KeyLockMode, LockFd, Meta, Names, Open, Os, Shared, Text};
@@ -189,6 +189,8 @@ pub enum Entry {
     Spare(Path),
     /// A sub-room, empty once its files are gone.
     SubRoom(Path),
+    /// A directory that somebody put or mounted there.
+    NotOurs,
 }
 
 impl RoomRef<'_> {
@@ -221,6 +223,7 @@ impl RoomRef<'_> {
                         Err(libc::ENOTEMPTY) => Ok(()),
                         answer => removing(answer),
                     },
+                    Entry::NotOurs => Err(Fault::os(libc::EPERM, "removing a room: a directory in it is not ours")),
                 };
                 if let Err(fault) = gone {
                     first.get_or_insert(fault);
@@ -246,6 +249,7 @@ pub fn each_entry(room: BorrowedFd, mut each: impl FnMut(Entry) -> Result<(), Fa
         Err(libc::ENOENT) => return Ok(()), // removed
         answer => answer.map_err(reading)?,
     };
+    let dev = sys::stat_fd(room).map_err(reading)?.ident.dev;
     while let Some(name) = names.next().map_err(reading)? {
         let top = path(&[name.to_bytes()]);
         let Ok(meta) = sys::stat(Some(room), name) else {
@@ -255,6 +259,8 @@ pub fn each_entry(room: BorrowedFd, mut each: impl FnMut(Entry) -> Result<(), Fa
             each(Entry::File { key, path: top, meta })?;
         } else if !meta.is_dir() {
             each(Entry::Spare(top))?;
+        } else if !is_closed_dir(&meta) || meta.ident.dev != dev {
+            each(Entry::NotOurs)?;
         } else {
             let mut inner = match Names::open(room, name) {
                 Err(libc::ENOENT) => continue,
@@ -345,12 +351,8 @@ pub fn take_dead(ground: &Ground, id: &CStr) -> Os<Option<LockFd>> {
         match sys::flock(fd, KeyLockMode::Exclusive) {
             Ok(()) => {
                 let meta = sys::stat_fd(fd)?;
-                let ours = meta.uid == sys::effective_uid() && meta.permissions() & 0o077 == 0;
-                return if ours && meta.ident.dev == ground.owners_ident.dev {
-                    Ok(Some(dir))
-                } else {
-                    Err(libc::EPERM)
-                };
+                let ours = is_closed_dir(&meta) && meta.ident.dev == ground.owners_ident.dev;
+                return if ours { Ok(Some(dir)) } else { Err(libc::EPERM) };
             }
             Err(libc::EWOULDBLOCK) => {}
             Err(e) => return Err(e),
