@@ -389,10 +389,11 @@ mod tests {
     fn a_look_for_an_owners_link_that_fails_is_not_taken_for_its_end() {
         let dir = tempfile::tempdir().unwrap();
         let room = dir.path().join("0123456789abcdef");
-        for sub in ["", "\\1", "\\2"] {
-            std::fs::create_dir(room.join(sub)).unwrap();
-        }
-        std::fs::write(room.join("\\2/k"), "").unwrap();
+        let below = |path: Path| room.join(std::str::from_utf8(path.as_bytes()).unwrap());
+        std::fs::create_dir(&room).unwrap();
+        std::fs::create_dir(below(sub_room(1))).unwrap();
+        std::fs::create_dir(below(sub_room(2))).unwrap();
+        std::fs::write(below(file(2, b"k")), "").unwrap();
         let path = std::ffi::CString::new(dir.path().to_str().unwrap()).unwrap();
         let owners = sys::open(None, &path, Open::Dir).unwrap();
         let key = Key::new("k").unwrap();
