@@ -365,7 +365,7 @@ extern "C" {
  *   allowed, or a field that this version does not know is set.
  * - VFS_ERR_NO_SPACE, VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_READ_ONLY,
  *   VFS_ERR_BUSY: no tier can be used; the code is VFS_ERR_NO_SPACE if one lacked room, else the
- *   first tier's.
+ *   first tier's: VFS_ERR_IO, with vfs_last_errno ENOENT, for a directory that is not there.
  * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
  * - VFS_ERR_PANIC: a bug, caught.
  *
@@ -561,8 +561,8 @@ vfs_status_t vfs_remove(vfs_t *store, const char *key);
  *   the other entries are done.
  * - VFS_ERR_KEY: an entry is not a key; the others are done.
  * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE, VFS_ERR_BUSY,
- *   VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: an entry's blob could not be removed and is still there;
- *   the others are done.
+ *   VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: an entry's blob could not be removed and is still there,
+ *   or a tier could not be looked into for it; the others are done.
  * - VFS_ERR_READ_ONLY: the same; or the store was opened with VFS_READ_ONLY.
  * - VFS_ERR_SHUTDOWN, VFS_ERR_FORKED: the handle is of no more use for this.
  * - VFS_ERR_PANIC: a bug, caught.

@@ -214,8 +214,8 @@ pub unsafe extern "C" fn vfs_remove(store: *mut vfs_t, key: *const c_char) -> vf
 ///   the other entries are done.
 /// - VFS_ERR_KEY: an entry is not a key; the others are done.
 /// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE, VFS_ERR_BUSY,
-///   VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: an entry's blob could not be removed and is still there;
-///   the others are done.
+///   VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: an entry's blob could not be removed and is still there,
+///   or a tier could not be looked into for it; the others are done.
 /// - VFS_ERR_READ_ONLY: the same; or the store was opened with VFS_READ_ONLY.
 /// - VFS_ERR_SHUTDOWN, VFS_ERR_FORKED: the handle is of no more use for this.
 /// - VFS_ERR_PANIC: a bug, caught.

@@ -41,7 +41,7 @@ impl Log for Callback {
 ///   allowed, or a field that this version does not know is set.
 /// - VFS_ERR_NO_SPACE, VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_READ_ONLY,
 ///   VFS_ERR_BUSY: no tier can be used; the code is VFS_ERR_NO_SPACE if one lacked room, else the
-///   first tier's.
+///   first tier's: VFS_ERR_IO, with vfs_last_errno ENOENT, for a directory that is not there.
 /// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
 /// - VFS_ERR_PANIC: a bug, caught.
 ///

@@ -170,7 +170,7 @@ impl Stack {
         key: &Key,
         patience: Duration,
         is_ours: impl Fn(&Found) -> std::result::Result<bool, Fault>,
-        gone: impl FnOnce(&Found) -> std::result::Result<(), Fault>,
+        gone: impl FnOnce(&Found),
     ) -> Result<()> {
         let on_tier = |fault| self.error(at, fault);
         let lock = self.lock(key, patience)?;
@@ -188,6 +188,8 @@ impl Stack {
                 }
             }
         }
-        ground.unlink(key).and_then(|()| gone(&ours)).map_err(on_tier)
+        ground.unlink(key).map_err(on_tier)?;
+        gone(&ours);
+        Ok(())
     }
 }

@@ -23,7 +23,7 @@ fn empty(
         // A dead owner's draft is nobody's; our own may be about to be published by another thread.
         if alive || meta.links > 1 {
             let is_ours = |found: &Found| room.has(path, found.ident);
-            let removed = stack.remove_owned(at, room.ground, key, deadline.left(), is_ours, |_| Ok(()));
+            let removed = stack.remove_owned(at, room.ground, key, deadline.left(), is_ours, |_| ());
             removed.map_err(|error| error.to_fault())?;
         }
         count += 1;
@@ -125,7 +125,8 @@ impl Inner {
         }
         let ground = tier.ground(true)?;
         // What was found may be replaced by now, and its inode's number be that of another blob.
-        let (is_ours, gone) = (|now: &Found| tier.owns(key, now), |now: &Found| tier.unlink_owner(&ground, key, now));
+        let is_ours = |now: &Found| tier.owns(key, now);
+        let gone = |now: &Found| drop(tier.unlink_owner(&ground, key, now)); // a link that stays goes with us
         let removed = self.stack.remove_owned(index, &ground, key, super::PATIENCE, is_ours, gone);
         removed.map_err(|error| error.to_fault())
     }

@@ -26,7 +26,11 @@ pub fn retry<T: PartialEq + From<i8>>(name: &'static str, mut call: impl FnMut()
 /// Makes calls of this thread fail, for tests.
 #[cfg(test)]
 pub mod faults {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
+    use std::ffi::CString;
+    use std::path::Path;
+    use std::sync::{RwLock, RwLockReadGuard};
+    use std::time::Duration;
 
     struct Plan {
         /// Which call fails, counted from 1 among those named (or all); 0: none.
@@ -40,9 +44,12 @@ pub mod faults {
 
     thread_local! {
         static PLAN: RefCell<Option<Plan>> = const { RefCell::new(None) };
+        /// What this thread did not sleep through, in nanoseconds.
+        static SKIPPED: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// Lets the `nth` call (of that name) fail, once or from then on.
+    /// Lets the `nth` call (of that name) fail, once or from then on. No kernel answers for ever with EINTR, which comes
+    /// twice before each call goes through then, or with EEXIST, which comes forty times.
     pub fn run<T>(
         nth: usize,
         name: Option<&'static str>,
@@ -64,8 +71,63 @@ pub mod faults {
                 return None;
             }
             plan.seen += 1;
-            let hit = if plan.from_then_on { plan.nth != 0 && plan.seen >= plan.nth } else { plan.seen == plan.nth };
+            let hit = match plan.seen.checked_sub(plan.nth) {
+                _ if plan.nth == 0 => false,
+                Some(later) if plan.from_then_on => match plan.errno {
+                    libc::EINTR => later % 3 != 2,
+                    libc::EEXIST => later < 40,
+                    _ => true,
+                },
+                later => later == Some(0),
+            };
             hit.then_some(plan.errno)
         })
+    }
+
+    /// Under a plan nobody sleeps: the clock goes on instead, a hundredfold, so that what waits for as long as it may
+    /// is soon at its end.
+    pub fn skip(time: Duration) -> bool {
+        let planned = PLAN.with_borrow(Option::is_some);
+        if planned {
+            SKIPPED.set(SKIPPED.get() + 100 * time.as_nanos() as u64);
+        }
+        planned
+    }
+
+    pub fn skipped_ns() -> u64 {
+        SKIPPED.get()
+    }
+
+    /// Held by tests whose thread has descriptors of its own, and exclusively by one that forks: the child's handler
+    /// closes the descriptors of all locks by their numbers, which mean something else in another thread's table.
+    pub static FORKING: RwLock<()> = RwLock::new(());
+
+    /// Gives this thread a descriptor table of its own, with the standard streams alone: what it counts in it is its
+    /// own doing, whatever other tests do at the time. The thread must end before what is answered goes.
+    pub fn own_descriptors() -> RwLockReadGuard<'static, ()> {
+        let guard = FORKING.read().unwrap_or_else(|e| e.into_inner());
+        // SAFETY: descriptors of other threads stay open in their own table.
+        let unshared = unsafe {
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 2 /* CLOSE_RANGE_UNSHARE */)
+        };
+        assert_eq!(unshared, 0, "a descriptor table of this thread's own: {}", super::errno());
+        guard
+    }
+
+    /// Mounts a tmpfs on `dir`, seen by this thread alone; false where that is not allowed.
+    pub fn own_tmpfs(dir: &Path) -> bool {
+        let dir = CString::new(dir.to_str().unwrap()).unwrap();
+        // SAFETY: valid C strings; the namespace is this thread's own, and goes with it.
+        unsafe {
+            libc::unshare(libc::CLONE_NEWNS) == 0
+                && libc::mount(
+                    c"none".as_ptr(),
+                    c"/".as_ptr(),
+                    std::ptr::null(),
+                    libc::MS_REC | libc::MS_PRIVATE,
+                    std::ptr::null(),
+                ) == 0
+                && libc::mount(c"tmpfs".as_ptr(), dir.as_ptr(), c"tmpfs".as_ptr(), 0, c"size=64m".as_ptr().cast()) == 0
+        }
     }
 }

@@ -249,6 +249,7 @@ mod tests {
     /// A child that inherits a lock's descriptor keeps the lock; ours has closed it, and knows what it is.
     #[test]
     fn a_forked_child_keeps_no_lock_and_knows_that_it_is_a_child() {
+        let _alone = crate::sys::faults::FORKING.write().unwrap_or_else(|e| e.into_inner());
         let dir = tempfile::tempdir().unwrap();
         let path = std::ffi::CString::new(dir.path().to_str().unwrap()).unwrap();
         let kin = Kin::here().unwrap();

@@ -57,7 +57,10 @@ pub fn clock_ns(clock: libc::clockid_t) -> u64 {
 
 /// Time that never goes back, in nanoseconds.
 pub fn monotonic_ns() -> u64 {
-    clock_ns(libc::CLOCK_MONOTONIC)
+    let now = clock_ns(libc::CLOCK_MONOTONIC);
+    #[cfg(test)]
+    let now = now + super::call::faults::skipped_ns();
+    now
 }
 
 /// A bound on waiting. It holds whatever becomes of the clock: a leap back counts as time too.
@@ -84,6 +87,10 @@ impl Deadline {
 
 /// Sleeps, or less where a signal comes.
 pub fn sleep(time: Duration) {
+    #[cfg(test)]
+    if super::call::faults::skip(time) {
+        return;
+    }
     let time = libc::timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ };
     // SAFETY: `time` outlives the call.
     unsafe { libc::nanosleep(&time, std::ptr::null_mut()) };

@@ -242,7 +242,7 @@ static void tier_lists(vfs_t *s)
     /* a good list with no tier that can be used */
     options.tiers = say("%s/missing", scratch);
     h = s;
-    CHECK_FAILS(vfs_open(&options, &h));
+    CHECK_IS(vfs_open(&options, &h), VFS_ERR_IO);
     CHECK(h == NULL);
     CHECK_SAYS("missing");
     CHECK_INT(vfs_last_errno(), ENOENT);

@@ -118,12 +118,17 @@ impl Room {
         let dir = self.dir()?;
         for sub in 0..SUB_ROOMS {
             if sub > self.subs.load(Ordering::Acquire) {
-                match make_own_dir(dir, sub_room(sub).as_c_str()) {
-                    Ok(()) | Err(libc::EEXIST) => self.subs.fetch_max(sub, Ordering::AcqRel),
-                    Err(e) => return Err(making(e)),
-                };
+                self.make_sub_room(sub).map_err(making)?;
             }
-            match sys::open(Some(dir), file(sub, key.as_bytes()).as_c_str(), Open::New) {
+            let path = file(sub, key.as_bytes());
+            let opened = match sys::open(Some(dir), path.as_c_str(), Open::New) {
+                // Somebody removed the sub-room.
+                Err(libc::ENOENT) if sub > 0 && self.make_sub_room(sub).is_ok() => {
+                    sys::open(Some(dir), path.as_c_str(), Open::New)
+                }
+                answer => answer,
+            };
+            match opened {
                 Err(libc::EEXIST) => {}
                 Err(e) => return Err(making(e)),
                 Ok(fd) => {
@@ -135,6 +140,16 @@ impl Room {
             }
         }
         Err(Fault::os(libc::EMLINK, "making a draft: too many of one key"))
+    }
+
+    fn make_sub_room(&self, sub: u32) -> Os<()> {
+        match make_own_dir(self.dir.borrow()?, sub_room(sub).as_c_str()) {
+            Ok(()) | Err(libc::EEXIST) => {
+                self.subs.fetch_max(sub, Ordering::AcqRel);
+                Ok(())
+            }
+            Err(e) => Err(e),
+        }
     }
 
     /// Where our link to the blob `ident` of `key` lies, if it is ours.
