@@ -126,7 +126,9 @@ impl Inner {
         let ground = tier.ground(true)?;
         // What was found may be replaced by now, and its inode's number be that of another blob.
         let is_ours = |now: &Found| tier.owns(key, now);
-        let gone = |now: &Found| drop(tier.unlink_owner(&ground, key, now)); // a link that stays goes with us
+        let gone = |now: &Found| {
+            let _ = tier.unlink_owner(&ground, key, now); // else the link goes with us
+        };
         let removed = self.stack.remove_owned(index, &ground, key, super::PATIENCE, is_ours, gone);
         removed.map_err(|error| error.to_fault())
     }
