@@ -7,6 +7,7 @@ c_tests! {
     pollers_of_a_missing_key_do_not_keep_its_writer_out: "attacked" "pollers";
     a_key_that_moves_into_memory_is_never_missing: "attacked" "into-memory";
     a_blob_replaced_while_it_is_removed_takes_its_owners_link_with_it: "attacked" "replaced-beside-remove";
+    a_blob_reaped_while_it_is_removed_is_removed: "attacked" "reaped-beside-remove";
     a_reap_leaves_what_others_stored_below: "attacked" "stored-below";
     a_killed_downward_replace_never_comes_up: "attacked" "killed-moving-down";
     a_failed_reserve_does_not_lengthen_the_blob: "attacked" "failed-reserve";

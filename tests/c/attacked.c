@@ -306,6 +306,37 @@ static void replaced_beside_remove(void)
     CHECK_NOTHING_LEFT(a);
 }
 
+static void take_links(const char *path, const char *inside, const struct stat *st, void *arg)
+{
+    (void)inside;
+    (void)arg;
+    if (S_ISREG(st->st_mode) && strcmp(strrchr(path, '/'), "/k") == 0)
+        SYS(syscall(SYS_unlinkat, AT_FDCWD, path, 0));
+}
+
+static void take_links_at_second_unlink(void)
+{
+    if (++looks == 2) {
+        on_unlink = NULL;
+        walk(scratch, "", take_links, NULL);
+    }
+}
+
+/* Its name is gone, and somebody else removes its owner's link in the moment before that would be done: a shutdown that
+ * gave up waiting leaves its room to reapers, while another thread of the handle is still in a call. */
+static void reaped_beside_remove(void)
+{
+    const char *a = dir_of("a");
+    store = open_on(a);
+    CHECK_OK(put(store, "k", 100, 1, 0));
+    on_unlink = take_links_at_second_unlink;
+    CHECK_OK(vfs_remove_owned(store, (const char *const[]){"k"}, 1));
+    CHECK_INT(looks, 2);
+    CHECK_ABSENT(store, "k");
+    QUIET(vfs_close(store));
+    CHECK_NOTHING_LEFT(a);
+}
+
 /* ---- what others own ---- */
 
 static void owner_above(void *tiers)
@@ -831,6 +862,7 @@ int main(int argc, char **argv)
         {"pollers", pollers},
         {"into-memory", into_memory},
         {"replaced-beside-remove", replaced_beside_remove},
+        {"reaped-beside-remove", reaped_beside_remove},
         {"stored-below", stored_below},
         {"moving-down", moving_down},
         {"killed-moving-down", killed_moving_down},
