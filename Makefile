@@ -72,22 +72,33 @@ $(BIN)/%: tests/c/%.c tests/c/harness.h include/vfs.h $(RELEASE)/$(SONAME)
 # In the pkg-config file, directories below the prefix are told by it.
 PC_DIR = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 
+# In the CMake package, the headers are told from where it lies, so that the tree may be moved.
+CMAKE_DIR = $(LIBDIR)/cmake/vfs
+SPACE := $(subst ,, )
+TO_PREFIX = $(subst $(SPACE),/,$(patsubst %,..,$(subst /, ,$(patsubst $(PREFIX)/%,%,$(CMAKE_DIR)))))
+FROM_CMAKE = $(if $(filter $(PREFIX)/%,$(CMAKE_DIR)),$(patsubst $(PREFIX)/%,$(TO_PREFIX)/%,$(INCLUDEDIR)),$(INCLUDEDIR))
+
+FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@SONAME@|$(SONAME)|' \
+	-e 's|@MAJOR@|$(firstword $(subst ., ,$(VERSION)))|' -e 's|@FROM_CMAKE@|$(FROM_CMAKE)|' \
+	-e 's|@LIBDIR@|$(call PC_DIR,$(LIBDIR))|' -e 's|@INCLUDEDIR@|$(call PC_DIR,$(INCLUDEDIR))|'
+
 install: $(LIBRARY)
-	install -d "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(LIBDIR)/pkgconfig"
-	install -m 644 include/vfs.h "$(DESTDIR)$(INCLUDEDIR)/vfs.h"
+	install -d "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(CMAKE_DIR)"
+	install -m 644 include/vfs.h include/vfs.hpp "$(DESTDIR)$(INCLUDEDIR)"
 	install -m 755 $(LIBRARY) "$(DESTDIR)$(LIBDIR)/$(REAL)"
 	ln -sf $(REAL) "$(DESTDIR)$(LIBDIR)/$(SONAME)"
 	ln -sf $(SONAME) "$(DESTDIR)$(LIBDIR)/libvfs.so"
 	install -m 644 $(RELEASE)/libvfs.a "$(DESTDIR)$(LIBDIR)/libvfs.a"
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' \
-	    -e 's|@LIBDIR@|$(call PC_DIR,$(LIBDIR))|' -e 's|@INCLUDEDIR@|$(call PC_DIR,$(INCLUDEDIR))|' \
-	    vfs.pc.in > "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc"
-	chmod 644 "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc"
+	$(FILL) vfs.pc.in > "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc"
+	$(FILL) cmake/vfsConfig.cmake.in > "$(DESTDIR)$(CMAKE_DIR)/vfsConfig.cmake"
+	$(FILL) cmake/vfsConfigVersion.cmake.in > "$(DESTDIR)$(CMAKE_DIR)/vfsConfigVersion.cmake"
+	chmod 644 "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc" "$(DESTDIR)$(CMAKE_DIR)"/*.cmake
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || : # the loader looks in its cache, which only root can renew
 
 uninstall:
-	rm -f "$(DESTDIR)$(INCLUDEDIR)/vfs.h" "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc"
+	rm -f "$(DESTDIR)$(INCLUDEDIR)/vfs.h" "$(DESTDIR)$(INCLUDEDIR)/vfs.hpp" "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc"
 	rm -f $(addprefix "$(DESTDIR)$(LIBDIR)/,$(addsuffix ",$(REAL) $(SONAME) libvfs.so libvfs.a))
+	rm -rf "$(DESTDIR)$(CMAKE_DIR)"
 
 help:
 	@echo 'make              build the library: target/release/libvfs.so, libvfs.a, libvfs.rlib'

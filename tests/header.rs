@@ -127,6 +127,25 @@ fn the_header_compiles_alone_and_twice_in_c_and_cxx() {
 }
 
 #[test]
+fn the_cxx_header_compiles_alone_and_twice_and_leaves_no_macro() {
+    let (include, more) =
+        (format!("-I{ROOT}/include"), ["-Wshadow", "-Wconversion", "-Wsign-conversion", "-Wold-style-cast"]);
+    for standard in ["-std=c++17", "-std=c++20", "-std=c++23"] {
+        let arguments = [&STRICT[..], &more, &[standard, &include]].concat();
+        compile("c++", "c++", &arguments, "#include <vfs.hpp>\n");
+        let twice = "#include <vfs.hpp>\n#include \"vfs.hpp\"\nint main() { return vfs::Result<>() ? 0 : 1; }\n";
+        compile("c++", "c++", &[&arguments[..], &["-fno-exceptions", "-fno-rtti"]].concat(), twice);
+    }
+    let macros = |header: &str| -> Vec<String> {
+        let all = compile("c++", "c++", &["-std=c++17", "-E", "-dM", &include], &format!("#include <{header}>\n"));
+        all.lines().filter(|l| l.starts_with("#define VFS_")).map(str::to_string).collect()
+    };
+    let (mut left, c) = (macros("vfs.hpp"), macros("vfs.h"));
+    left.retain(|line| !c.contains(line));
+    assert_eq!(left, ["#define VFS_HPP "]);
+}
+
+#[test]
 fn initialisers_and_constants_serve_in_c_and_cxx() {
     let source = std::fs::read_to_string(format!("{ROOT}/tests/c/header_init.c")).unwrap();
     compile_everywhere(

@@ -1,4 +1,4 @@
-//! `make install` gives a tree that a C program builds against with pkg-config alone.
+//! `make install` gives a tree that C and C++ programs build against with pkg-config alone, or with CMake alone.
 mod common;
 
 use std::fs;
@@ -103,22 +103,28 @@ fn the_installed_tree_is_what_a_loader_and_a_packager_expect() {
         (lib.join("libvfs.a"), 0o644),
         (lib.join(&real), 0o755),
         (lib.join("pkgconfig/vfs.pc"), 0o644),
+        (lib.join("cmake/vfs/vfsConfig.cmake"), 0o644),
+        (lib.join("cmake/vfs/vfsConfigVersion.cmake"), 0o644),
         (prefix.join("include/vfs.h"), 0o644),
+        (prefix.join("include/vfs.hpp"), 0o644),
     ] {
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, mode, "{}", file.display());
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let header = prefix.join("include/vfs.h");
-    assert_eq!(fs::read(header).unwrap(), fs::read(root.join("include/vfs.h")).unwrap());
-    let pc = fs::read_to_string(lib.join("pkgconfig/vfs.pc")).unwrap();
-    assert!(!pc.contains('@'), "{pc}");
+    for header in ["include/vfs.h", "include/vfs.hpp"] {
+        assert_eq!(fs::read(prefix.join(header)).unwrap(), fs::read(root.join(header)).unwrap());
+    }
+    for filled in ["pkgconfig/vfs.pc", "cmake/vfs/vfsConfig.cmake", "cmake/vfs/vfsConfigVersion.cmake"] {
+        let text = fs::read_to_string(lib.join(filled)).unwrap();
+        assert!(!text.contains('@'), "{text}");
+    }
 }
 
 #[test]
 fn uninstall_takes_away_every_file_that_install_made() {
     let (dest, prefix) = install(&[]);
     make(&["uninstall".into(), format!("DESTDIR={}", dest.path().display()), format!("PREFIX={PREFIX}")]);
-    for dir in ["include", "lib", "lib/pkgconfig"] {
+    for dir in ["include", "lib", "lib/pkgconfig", "lib/cmake"] {
         let mut files = fs::read_dir(prefix.join(dir)).unwrap().map(Result::unwrap);
         let left = files.find(|f| !f.file_type().unwrap().is_dir());
         assert!(left.is_none(), "{left:?}");
@@ -168,4 +174,118 @@ fn a_program_builds_with_pkg_config_static_and_runs_alone() {
     }
     let (_work, program) = build_and_run(&flags, &[], None);
     assert!(!needed(&program).contains("libvfs"), "{}", needed(&program));
+}
+
+/// A C and a C++ program, each with the library in its two forms. `ask` is what stands in `find_package(vfs ...)`.
+const CMAKE_PROJECT: &str = r#"
+cmake_minimum_required(VERSION 3.16)
+project(consumer C CXX)
+set(CMAKE_CXX_STANDARD 17)
+find_package(vfs ${ask} REQUIRED)
+foreach(target ${targets})
+  add_executable(c-${target} p.c)
+  target_link_libraries(c-${target} PRIVATE vfs::${target})
+  add_executable(cxx-${target} p.cpp)
+  target_link_libraries(cxx-${target} PRIVATE vfs::${target})
+endforeach()
+"#;
+const CXX_PROGRAM: &str = r#"
+#include <cstdio>
+#include <vfs.hpp>
+int main() {
+  vfs::Store store;
+  store.put("key", "value");
+  if (store.read<std::string>("key") != "value") return 1;
+  std::printf("%s %s\n", VFS_VERSION, vfs::version());
+}
+"#;
+
+/// Configures the project in an empty directory; what CMake says, and whether it went well.
+fn configure(prefix: &Path, ask: &str, targets: &str) -> (tempfile::TempDir, Output) {
+    let work = tempfile::tempdir().unwrap();
+    fs::write(work.path().join("p.c"), PROGRAM).unwrap();
+    fs::write(work.path().join("p.cpp"), CXX_PROGRAM).unwrap();
+    fs::write(work.path().join("CMakeLists.txt"), CMAKE_PROJECT).unwrap();
+    let output = Command::new("cmake")
+        .current_dir(work.path())
+        .env_remove("CMAKE_PREFIX_PATH")
+        .args(["-S", ".", "-B", "build", "-DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF"])
+        .args([format!("-DCMAKE_PREFIX_PATH={}", prefix.display()), format!("-Dask={ask}")])
+        .arg(format!("-Dtargets={targets}"))
+        .output()
+        .unwrap();
+    (work, output)
+}
+
+#[test]
+fn programs_build_with_cmake_alone_wherever_the_tree_was_moved() {
+    if !has("cmake") {
+        return common::skip("no cmake");
+    }
+    let triplet = run(Command::new("cc").arg("-print-multiarch")); // empty but on Debian and its like
+    let (dest, _prefix) =
+        install(&[&format!("LIBDIR={}", format!("{PREFIX}/lib/{triplet}").trim().trim_end_matches('/'))]);
+    let moved = dest.path().join("elsewhere");
+    fs::rename(dest.path().join("opt/vfs"), &moved).unwrap();
+    let (work, output) = configure(&moved, env!("CARGO_PKG_VERSION"), "vfs;vfs_static");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    run(Command::new("cmake").args(["--build", "build"]).current_dir(work.path()).env_remove("MAKEFLAGS"));
+    let (tier, version) = (work.path().join("tier"), env!("CARGO_PKG_VERSION"));
+    fs::create_dir(&tier).unwrap();
+    for program in ["c-vfs", "cxx-vfs", "c-vfs_static", "cxx-vfs_static"] {
+        let path = work.path().join("build").join(program);
+        // By the rpath that CMake gives what it builds.
+        let said = run(Command::new(&path).env("VFS_TIERS", &tier).env_remove("LD_LIBRARY_PATH"));
+        assert_eq!(said, format!("{version} {version}\n"), "{program}");
+        let soname = format!("libvfs.so.{}", env!("CARGO_PKG_VERSION_MAJOR"));
+        assert_eq!(needed(&path).contains(&soname), !program.ends_with("static"), "{program}");
+    }
+}
+
+#[test]
+fn cmake_takes_the_versions_that_the_soname_promises() {
+    if !has("cmake") {
+        return common::skip("no cmake");
+    }
+    let (_dest, prefix) = install(&["LIBDIR=/opt/vfs/lib"]);
+    let package = prefix.join("lib/cmake/vfs/vfsConfigVersion.cmake");
+    let (major, minor): (u32, u32) =
+        (env!("CARGO_PKG_VERSION_MAJOR").parse().unwrap(), env!("CARGO_PKG_VERSION_MINOR").parse().unwrap());
+    let version = env!("CARGO_PKG_VERSION");
+    let (next, later) = (format!("{}", major + 1), format!("{major}.{}", minor + 1));
+    // What find_package sets before it asks the file, for a version and for a range.
+    let script = |min: &str, max: Option<(&str, &str)>| {
+        let mut script = format!(
+            "set(PACKAGE_FIND_VERSION {min})\nset(PACKAGE_FIND_VERSION_MAJOR {0})\n\
+             set(PACKAGE_FIND_VERSION_MIN {min})\nset(PACKAGE_FIND_VERSION_MIN_MAJOR {0})\n",
+            min.split('.').next().unwrap()
+        );
+        if let Some((end, max)) = max {
+            script += &format!(
+                "set(PACKAGE_FIND_VERSION_RANGE {min}...{max})\nset(PACKAGE_FIND_VERSION_RANGE_MAX {end})\n\
+                 set(PACKAGE_FIND_VERSION_MAX {max})\n"
+            );
+        }
+        script + &format!("include({})\nmessage(STATUS \"${{PACKAGE_VERSION_COMPATIBLE}}\")\n", package.display())
+    };
+    let work = tempfile::tempdir().unwrap();
+    for (min, max, want) in [
+        (version, None, true),
+        (&format!("{major}.{minor}"), None, true),
+        (&format!("{major}"), None, true),
+        (&later, None, false),
+        (&next, None, false),
+        (&format!("{major}"), Some(("INCLUDE", version)), true),
+        (&format!("{major}"), Some(("EXCLUDE", version)), false),
+        (&format!("{major}"), Some(("EXCLUDE", &next)), true),
+        (&later, Some(("INCLUDE", &next)), false),
+    ] {
+        let file = work.path().join("ask.cmake");
+        fs::write(&file, script(min, max)).unwrap();
+        let said = run(Command::new("cmake").arg("-P").arg(&file));
+        assert_eq!(said.trim(), if want { "-- TRUE" } else { "-- FALSE" }, "{min} {max:?}");
+    }
+    // Asked for too much, find_package itself says no.
+    let (_work, output) = configure(&prefix, &later, "vfs");
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains(version));
 }

@@ -1,4 +1,4 @@
-//! Compiles and runs the programs of `tests/c`: each in a scratch directory and a process group of
+//! Compiles and runs the programs of `tests/c` and `tests/cpp`: each in a scratch directory and a process group of
 //! its own, with a limit of time, and judged by its exit code, its silence and what it leaves.
 use super::{cdylib_dir, skip};
 use std::collections::HashMap;
@@ -43,6 +43,29 @@ pub const VALGRIND: &[&str] = &[
 /// Those that the tools themselves do not survive: refused memory, a fork while a thread allocates, failing calls.
 fn survives_tools(program: &str, args: &[&str]) -> bool {
     !matches!((program, args), ("no_memory", _) | ("forking", ["amid-threads"]) | ("kill_matrix", [_, _, ..]))
+}
+
+/// Whether the C compiler has AddressSanitizer. Where it has, checks that it catches what it should.
+pub fn asan_works() -> bool {
+    let supported = Command::new(std::env::var_os("CC").unwrap_or("cc".into()))
+        .args(ASAN)
+        .args(["-D_GNU_SOURCE", "-o", "/dev/null"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/c/sanitizer_is_on.c"))
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !supported {
+        skip("the C compiler has no AddressSanitizer");
+        return false;
+    }
+    for bug in ["overflow", "leak"] {
+        let caught = start(&compile("sanitizer_is_on", "asan", ASAN), &[], &[bug]);
+        assert!(
+            !caught.status.success() && caught.stderr.contains("Sanitizer"),
+            "the sanitizer is not on: {}",
+            caught.stderr
+        );
+    }
+    true
 }
 
 /// Compiles and runs a program, which must exit with 0, print nothing, and leave nothing.
@@ -106,7 +129,7 @@ fn find_left(dir: &Path, ours: bool, left: &mut Vec<PathBuf>) {
     }
 }
 
-/// Compiles `tests/c/PROGRAM.c` against this run's library, once, and returns its path.
+/// Compiles `tests/c/PROGRAM.c` or `tests/cpp/PROGRAM.cpp` against this run's library, once, and returns its path.
 pub fn compile(program: &str, variant: &str, flags: &[&str]) -> PathBuf {
     static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
     let mut built = BUILT.lock().unwrap_or_else(|e| e.into_inner());
@@ -121,9 +144,19 @@ pub fn compile(program: &str, variant: &str, flags: &[&str]) -> PathBuf {
     let (lib, path) = (cdylib_dir(), dir.join(&name));
     // Other runs of cargo may use the same directory: the finished program takes its name at once.
     let fresh = dir.join(format!("{name}.{}", std::process::id()));
-    let mut cc = Command::new(std::env::var_os("CC").unwrap_or("cc".into()));
-    cc.args(["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-I"]).arg(root.join("include"));
-    cc.args(flags).arg(root.join("tests/c").join(program).with_extension("c")).arg("-o").arg(&fresh);
+    let cxx = root.join("tests/cpp").join(program).with_extension("cpp");
+    let mut cc = if cxx.exists() {
+        let mut cxx = Command::new(std::env::var_os("CXX").unwrap_or("c++".into()));
+        cxx.args(["-std=c++17", "-Wpedantic", "-Wshadow", "-Wconversion", "-O0"]);
+        cxx
+    } else {
+        let mut cc = Command::new(std::env::var_os("CC").unwrap_or("cc".into()));
+        cc.args(["-std=c11", "-D_GNU_SOURCE", "-O1"]);
+        cc
+    };
+    let source = if cxx.exists() { cxx } else { root.join("tests/c").join(program).with_extension("c") };
+    cc.args(["-Wall", "-Wextra", "-Werror", "-g", "-I"]).arg(root.join("include"));
+    cc.args(flags).arg(source).arg("-o").arg(&fresh);
     cc.args(["-lpthread", "-ldl"]);
     if !matches!(program, "naive" | "unload" | "sanitizer_is_on") {
         cc.arg("-L").arg(&lib).arg(format!("-Wl,-rpath,{}", lib.display())).arg("-lvfs");
