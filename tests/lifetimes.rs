@@ -12,6 +12,7 @@ c_tests! {
     a_read_under_way_sees_a_whole_blob: "lifetimes" "reads";
     a_shutdown_amid_stores_leaves_nothing: "lifetimes" "shutdown-amid";
     descriptors_do_not_grow_with_blobs: "lifetimes" "holdings";
+    two_hundred_that_start_among_the_dead_neither_fail_nor_reap_the_living: "lifetimes" "start-storm";
     reaping_by_many_takes_nothing_of_the_living: "lifetimes" "reaped-by-many";
     a_writer_ends_once_in_each_way: "streaming" "ends";
 }

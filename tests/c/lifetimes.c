@@ -639,6 +639,62 @@ static void reaped_by_many(void)
     }
 }
 
+/* Two hundred start at once where dead owners' rooms lie: each opens, stores, reads and closes. */
+static void starting(void *arg)
+{
+    int number = *(int *)arg;
+    atomic_fetch_add(&steps->child, 1);
+    AWAIT(&steps->parent, 1);
+    vfs_t *s = open_on(tiers);
+    const char *mine = say("mine-%d", number);
+    CHECK_OK(put(s, mine, 500, (uint64_t)number, 0));
+    /* one key that all want: where so many wait, some may wait in vain, and try again */
+    int32_t status;
+    long long until = now_ms() + PATIENCE_MS;
+    do
+        status = put(s, "last", 16, (uint64_t)number, VFS_REPLACE | VFS_PERSIST);
+    while (status == VFS_ERR_BUSY && now_ms() < until);
+    CHECK_INT(status, VFS_OK);
+    CHECK_VALUE(s, "kept", 6000, 4);
+    atomic_fetch_add(&steps->child, 1);
+    AWAIT(&steps->child, 400); /* all have opened by now, and reaped */
+    CHECK_VALUE(s, mine, 500, number);
+    CHECK_IS(vfs_has(s, "small"), 0);
+    QUIET(vfs_close(s));
+}
+
+static void start_storm(void)
+{
+    two_tiers();
+    pid_t dead[8], pids[200];
+    static int numbers[200];
+    for (int i = 0; i < 8; i++) {
+        steps->child = 0;
+        dead[i] = start_child(doomed_owner, i ? (void *)(uintptr_t)say("store %d", i) : "harness");
+        AWAIT(&steps->child, 1);
+        kill_child(dead[i]);
+    }
+    steps->child = 0;
+    for (int i = 0; i < 200; i++) {
+        numbers[i] = i;
+        pids[i] = start_child(starting, &numbers[i]);
+    }
+    AWAIT(&steps->child, 200);
+    atomic_store(&steps->parent, 1);
+    JOIN_ALL(pids, 200);
+    /* whatever was left for want of patience, one reap takes */
+    for (int i = 0; i < 8; i++) {
+        vfs_t *s = open_as(tiers, i ? say("store %d", i) : "harness", 0);
+        CHECK_OK(vfs_reap(s, NULL));
+        if (i == 0)
+            CHECK_OK(vfs_remove(s, "last"));
+        check_reaped(s);
+        remove_kept(s);
+        QUIET(vfs_close(s));
+    }
+    nothing_left();
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -648,7 +704,7 @@ int main(int argc, char **argv)
         {"killed", killed},         {"killed-and-opened", killed_and_opened}, {"killed-anywhere", killed_anywhere},
         {"readers", readers},       {"handles", handles},                     {"views", views},
         {"reads", reads},           {"shutdown-amid", shutdown_amid},         {"holdings", holdings},
-        {"left", left},             {"reaped-by-many", reaped_by_many},
+        {"left", left},             {"reaped-by-many", reaped_by_many},            {"start-storm", start_storm},
     };
     start(argc, argv);
     unsigned fds = descriptors();

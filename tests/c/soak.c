@@ -4,10 +4,76 @@
  * vandal deletes, covers, fills and empties the tiers, and what is read must still be whole and once stored.
  *
  *   soak SCRATCH short               some seconds of each, silent: a test
+ *   soak SCRATCH races               on few keys, with nobody killed, and delays where names are made and removed
  *   soak SCRATCH long SECONDS        rounds of a minute, and at the end a table
  *
  * SOAK_SEED tells the seed; a failure prints it. */
 #include "harness.h"
+
+#include <dlfcn.h>
+#include <sys/syscall.h>
+
+/* ---- delays: this program stands in for the C library where names are made and removed ---- */
+
+static int racing;
+
+static void dawdle(void)
+{
+    static _Thread_local uint64_t dice;
+    if (!racing)
+        return;
+    int kept = errno;
+    if (dice == 0)
+        dice = (uint64_t)(uintptr_t)&dice ^ (uint64_t)getpid() << 32;
+    dice = dice * 6364136223846793005u + 1442695040888963407u;
+    if (dice >> 62 == 0)
+        usleep((useconds_t)(dice >> 40) % 2000);
+    errno = kept;
+}
+
+#define SLOWED(call)                                                                                                   \
+    dawdle();                                                                                                          \
+    int answer = (int)(call);                                                                                          \
+    dawdle();                                                                                                          \
+    return answer
+
+int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
+{
+    SLOWED(syscall(SYS_linkat, from_dir, from, to_dir, to, flags));
+}
+
+int unlinkat(int dir, const char *path, int flags)
+{
+    SLOWED(syscall(SYS_unlinkat, dir, path, flags));
+}
+
+int renameat(int from_dir, const char *from, int to_dir, const char *to)
+{
+    SLOWED(syscall(SYS_renameat, from_dir, from, to_dir, to));
+}
+
+
+/* (the library asks for renameat2 by its number) */
+long syscall(long number, ...)
+{
+    static _Atomic(long (*)(long, ...)) real;
+    long (*next)(long, ...) = atomic_load(&real), a[6];
+    va_list args;
+    va_start(args, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(args, long);
+    va_end(args);
+    if (!next) {
+        *(void **)&next = dlsym(RTLD_NEXT, "syscall");
+        atomic_store(&real, next);
+    }
+    if (number == SYS_renameat2)
+        dawdle();
+    long answer = next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    if (number == SYS_renameat2)
+        dawdle();
+    return answer;
+}
 
 /* ---- who there is ---- */
 
@@ -66,7 +132,9 @@ struct entry {
 /* One thread. Its values are numbered; the ring remembers the last ones. */
 struct slot {
     _Atomic uint64_t number, forgotten; /* the last value; when the newest that the ring forgot was done */
-    _Atomic uint64_t ended, ended_at;   /* what it owned up to this number was gone then */
+    /* What it owned of the numbers beyond `opened` and up to `ended`, those of one handle, was gone at that time. What a
+     * killed one left, or one that could not shut down, is there until it is reaped. */
+    _Atomic uint64_t ended, opened, ended_at;
     _Atomic int vanishing;              /* the key it removes just now, plus one */
     struct entry ring[RING];
 };
@@ -193,7 +261,8 @@ static void judge(const struct look *look, const void *data, size_t len, const c
     int known = atomic_load(&entry->number) == number;
     if (known && failed && failed < look->begun)
         FAIL("%s: %s has the value of a call that had failed", how, name_of(look->key));
-    if (!persists && number <= atomic_load(&writer->ended) && atomic_load(&writer->ended_at) < look->begun)
+    if (!persists && number <= atomic_load(&writer->ended) && number > atomic_load(&writer->opened) &&
+        atomic_load(&writer->ended_at) < look->begun)
         FAIL("%s: %s has value %" PRIu64 " of %d, which had shut down", how, name_of(key), number, slot);
     if (kind_of(key) == SHARED)
         return;
@@ -258,6 +327,7 @@ static int32_t count(const struct crew *crew, enum op op, int32_t status)
 static struct crew crew;
 static int worker_number;
 static vfs_t *store;
+static uint64_t opened_at[THREADS]; /* the last value of each thread when it was opened */
 static pthread_rwlock_t handle; /* held for writing by who closes and opens */
 static _Atomic int writers_held, shut_badly;
 static unsigned descriptors_before;
@@ -267,7 +337,7 @@ static int reopened;
 static int a_key(struct me *me)
 {
     int strong = is_strong(me->crew.list) && roll(&me->dice, 5) > 0, at = 0;
-    int group = strong ? (int)roll(&me->dice, 5) : 5 + (int)roll(&me->dice, 2);
+    int group = strong ? (int)roll(&me->dice, racing ? 4 : 5) : 5 + (int)roll(&me->dice, racing ? 1 : 2);
     for (int i = 0; i < group; i++)
         at += groups[i].count;
     return at + (int)roll(&me->dice, (unsigned)groups[group].count);
@@ -518,6 +588,8 @@ static vfs_t *open_store(void)
 {
     vfs_options_t options = VFS_OPTIONS_INIT;
     vfs_t *s = NULL;
+    for (int i = 0; i < THREADS; i++)
+        opened_at[i] = world->slots[worker_number * THREADS + i].number;
     options.name = "harness";
     options.tiers = lists[crew.list];
     options.flags = crew.reads_only ? VFS_READ_ONLY : 0;
@@ -552,6 +624,7 @@ static void do_reopen(struct me *me, vfs_t *s)
             struct slot *slot = &world->slots[worker_number * THREADS + i];
             if (!atomic_load(&shut_badly)) {
                 atomic_store(&slot->ended_at, now_ns());
+                atomic_store(&slot->opened, opened_at[i]);
                 atomic_store(&slot->ended, slot->number);
             }
         }
@@ -856,7 +929,7 @@ static void check_workers(void)
 static void run_round(int is_calm, int seconds, uint64_t seed)
 {
     static char what[64];
-    snprintf(what, sizeof what, "%s round, SOAK_SEED=%" PRIu64, is_calm ? "calm" : "wild", seed);
+    snprintf(what, sizeof what, "%s round, SOAK_SEED=%" PRIu64, racing ? "racing" : is_calm ? "calm" : "wild", seed);
     mode = what;
     calm = is_calm;
     chance = seed;
@@ -875,6 +948,8 @@ static void run_round(int is_calm, int seconds, uint64_t seed)
         check_workers();
         int i = (int)roll(&chance, WORKERS);
         unsigned act = roll(&chance, 10);
+        if (racing)
+            continue;
         for (int j = 0; j < WORKERS; j++)
             if (stopped_until[j] && now_ms() > stopped_until[j]) {
                 SYS(kill(pids[j], SIGCONT));
@@ -898,7 +973,7 @@ static void run_round(int is_calm, int seconds, uint64_t seed)
     for (int i = 0; i < WORKERS; i++) {
         if (stopped_until[i])
             SYS(kill(pids[i], SIGCONT));
-        if (!crews[i].lives && i % 2) {
+        if (!crews[i].lives && i % 2 && !racing) {
             kill_child(pids[i]);
             settle(i);
             pids[i] = 0;
@@ -922,6 +997,18 @@ static void run_round(int is_calm, int seconds, uint64_t seed)
     atomic_fetch_add(&figures->rounds, 1);
 }
 
+/* Over three tiers, or two: some lists lack the one or the other. */
+static void set_lists(const char *a, const char *b, const char *c)
+{
+    const char *and_b = b ? say(",%s", b) : "", *and_tight_b = b ? say(",%s?max=200K", b) : "";
+    snprintf(lists[FULL], sizeof lists[0], "%s%s,%s", a, and_b, c);
+    snprintf(lists[TIGHT], sizeof lists[0], "%s?max=%s%s,%s", a, racing ? "2K" : "60K", and_tight_b, c);
+    snprintf(lists[LOWER], sizeof lists[0], "%s,%s", b ? b : c, c);
+    snprintf(lists[UPPER], sizeof lists[0], "%s?reserve=10%%%s", a, and_b);
+    snprintf(lists[CROSSED], sizeof lists[0], "%s,%s", c, a);
+    snprintf(lists[MIXED], sizeof lists[0], "memory?max=40K,%s%s,%s", a, and_b, c);
+}
+
 static void print_figures(void)
 {
     printf("%-22s %12s\n", "what", "count");
@@ -943,8 +1030,9 @@ static void print_figures(void)
 int main(int argc, char **argv)
 {
     start(argc, argv);
-    int is_short = strcmp(mode, "short") == 0, total = 15;
-    if (!is_short && (argc != 4 || strcmp(mode, "long") != 0 || (total = atoi(argv[3])) <= 0))
+    int is_long = strcmp(mode, "long") == 0, total = is_long && argc == 4 ? atoi(argv[3]) : 14;
+    racing = strcmp(mode, "races") == 0;
+    if (total <= 0 || !(is_long || racing || strcmp(mode, "short") == 0))
         FAIL("no such mode");
     const char *told = getenv("SOAK_SEED");
     uint64_t seed = told ? strtoull(told, NULL, 10) : now_ns();
@@ -955,13 +1043,14 @@ int main(int argc, char **argv)
     tier_dirs[0] = a;
     tier_dirs[1] = b;
     tier_dirs[2] = c;
-    snprintf(lists[FULL], sizeof lists[0], "%s,%s,%s", a, b, c);
-    snprintf(lists[TIGHT], sizeof lists[0], "%s?max=60K,%s?max=200K,%s", a, b, c);
-    snprintf(lists[LOWER], sizeof lists[0], "%s,%s", b, c);
-    snprintf(lists[UPPER], sizeof lists[0], "%s?reserve=10%%,%s", a, b);
-    snprintf(lists[CROSSED], sizeof lists[0], "%s,%s", c, a);
-    snprintf(lists[MIXED], sizeof lists[0], "memory?max=40K,%s,%s,%s", a, b, c);
-    if (!is_short) {
+    set_lists(a, b, c);
+    if (racing) {
+        run_round(1, 5, seed);
+        set_lists(a, NULL, c);
+        run_round(1, 4, seed);
+        return 0;
+    }
+    if (is_long) {
         printf("SOAK_SEED=%" PRIu64 "\n", seed);
         fflush(stdout);
     }
@@ -969,13 +1058,13 @@ int main(int argc, char **argv)
         int most = total < 120 ? (total + 1) / 2 : 60, seconds = left < most ? left : most;
         run_round(round % 2 == 0, seconds, seed + (uint64_t)round);
         left -= seconds;
-        if (!is_short && round % 5 == 4) {
+        if (is_long && round % 5 == 4) {
             printf("%d of %d s, %" PRIu64 " answers checked, %" PRIu64 " kills\n", total - left, total, figures->judged,
                    figures->kills);
             fflush(stdout);
         }
     }
-    if (!is_short)
+    if (is_long)
         print_figures();
     return 0;
 }
