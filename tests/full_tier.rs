@@ -38,3 +38,15 @@ fn ftruncate_mmap_memcpy_dies_on_a_full_tier() {
     }
     assert_eq!(outcome.status.signal(), Some(libc::SIGBUS), "{}", outcome.stderr);
 }
+
+/// In a real control group, where one can be made; recorded trees of both versions are read everywhere
+/// (`sys::cgroup::tests`).
+#[test]
+fn a_big_blob_that_would_wake_the_oom_killer_goes_to_the_next_tier() {
+    let outcome = common::c::start(&common::c::compile("control_group", "plain", &[]), &[], &["all"]);
+    if outcome.stdout == "NOT ALLOWED\n" {
+        eprintln!("no control group can be made here: recorded ones alone");
+        return;
+    }
+    assert!(outcome.status.success() && outcome.stdout.is_empty(), "{}{}", outcome.stdout, outcome.stderr);
+}

@@ -129,8 +129,8 @@ impl Inner {
         let gone = |now: &Found| {
             let _ = tier.unlink_owner(&ground, key, now); // else the link goes with us
         };
-        let removed = self.stack.remove_owned(index, &ground, key, super::PATIENCE, is_ours, gone);
-        removed.map_err(|error| error.to_fault())
+        let remove = || self.stack.remove_owned(index, &ground, key, super::PATIENCE, is_ours, gone);
+        tier.budget.changing(remove).map_err(|error| error.to_fault())
     }
 
     /// Empties the rooms of dead owners, in all stores of this user on these tiers.

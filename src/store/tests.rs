@@ -459,6 +459,42 @@ fn a_sub_room_that_somebody_removed_is_made_anew() {
     store.shutdown().unwrap();
 }
 
+/// Several threads fill a tier to its `max=`, replace and remove, others remove too, and each refusal counts anew: what
+/// is counted is what is there in the end.
+#[test]
+fn what_max_counts_is_what_is_there_after_a_storm() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [a, b] = dirs.each_ref().map(|dir| dir.path().to_str().unwrap());
+    let store = Store::open(options(&format!("{a}?max=2000,{b}"), false)).unwrap();
+    let other = Store::open(options(&format!("{a},{b}"), false)).unwrap();
+    let storm = |seed: usize, store: &Store, store_too: bool| {
+        for turn in 0..600usize {
+            let name = key(["a", "b", "c", "d", "e"][(turn * 7 + seed * 3) % 5]);
+            let done = match (turn + seed) % 4 {
+                3 => store.remove(&name),
+                2 if store_too => store.remove_owned(&name),
+                _ if store_too => store.store(&name, &[7; 700][..300 + turn % 400], REPLACE),
+                _ => store.remove(&name),
+            };
+            assert!(done.is_ok() || done.is_err_and(|e| e.code() == Code::NotFound));
+        }
+    };
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            let (storm, store) = (&storm, &store);
+            scope.spawn(move || storm(seed, store, true));
+        }
+        scope.spawn(|| storm(9, &other, false));
+    });
+    let (_, tier) = store.inner.stack.dirs().next().unwrap();
+    let there = |tier: &crate::tier::dir::DirTier| tier.count_owned().unwrap().1;
+    assert!(there(tier) <= 2000, "max= is 2000, and there are {}", there(tier));
+    // What others removed is found when it would refuse.
+    let _ = store.store(&key("too much"), &[7; 2001], Flags::default());
+    assert_eq!(tier.budget.left(), Some(2000 - there(tier)));
+    store.shutdown().unwrap();
+}
+
 #[test]
 fn a_shutdown_goes_on_whichever_call_fails_and_a_reap_does_the_rest() {
     every_fault_at_the_end("shutdown", |store| store.shutdown());

@@ -7,6 +7,11 @@ use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 
+/// What is left to the process itself, and for moving a draft elsewhere that outgrows the limit: this part of it, and no
+/// more than so many bytes.
+const MARGIN_PART: u64 = 8;
+const MARGIN_MAX: u64 = 64 << 20;
+
 /// A longer path counts as not to be read. Small, since a thread's stack may be.
 type Path = Text<512>;
 
@@ -140,7 +145,8 @@ impl MemoryLimit<'_> {
                         }
                     });
                 }
-                let free = limit.saturating_sub(usage.saturating_sub(cache));
+                let margin = (limit / MARGIN_PART).min(MARGIN_MAX);
+                let free = limit.saturating_sub(usage.saturating_sub(cache)).saturating_sub(margin);
                 least = Some(least.map_or(free, |other| other.min(free)));
             }
             match below.iter().rposition(|&b| b == b'/') {
@@ -182,7 +188,7 @@ mod tests {
             ("sys/fs/cgroup/a/memory.current", "900\n"),
             ("sys/fs/cgroup/a/memory.stat", "anon 7\ninactive_anon 5\ninactive_file 300\nactive_file 50\n"),
         ];
-        assert_eq!(free(&files), Some(400));
+        assert_eq!(free(&files), Some(400 - 1000 / 8));
         assert_eq!(free(&files[..4]), None);
     }
 
@@ -199,12 +205,95 @@ mod tests {
             ("sys/fs/cgroup/memory/memory.usage_in_bytes", "60000000\n"),
             ("sys/fs/cgroup/memory/memory.stat", "cache 9\ninactive_file 1\ntotal_inactive_file 1000000\n"),
         ];
-        assert_eq!(free(&files), Some(67108864 - 59000000));
+        assert_eq!(free(&files), Some(0)); // an eighth of the limit is left to the process, which is more than there is
+        let usage = ("sys/fs/cgroup/memory/memory.usage_in_bytes", "30000000\n");
+        assert_eq!(free(&[files[0], files[1], files[2], usage, files[4]]), Some(67108864 / 8 * 7 - 29000000));
     }
 
     #[test]
     fn without_control_groups_there_is_no_limit() {
         assert_eq!(free(&[]), None);
         assert_eq!(free(&[("proc/self/cgroup", "garbage\n0::/\n"), ("proc/self/mountinfo", "1 2 3\n")]), None);
+    }
+
+    const V1: (&str, &str) =
+        ("proc/self/mountinfo", "30 20 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+    const V2: (&str, &str) = ("proc/self/mountinfo", "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+
+    #[test]
+    fn the_tightest_ancestor_of_version_1_counts() {
+        let files = [
+            ("proc/self/cgroup", "4:memory:/a/b/c\n"),
+            V1,
+            ("sys/fs/cgroup/memory/a/b/c/memory.limit_in_bytes", "9223372036854771712\n"),
+            ("sys/fs/cgroup/memory/a/b/c/memory.usage_in_bytes", "100\n"),
+            ("sys/fs/cgroup/memory/a/b/memory.limit_in_bytes", "8000\n"),
+            ("sys/fs/cgroup/memory/a/b/memory.usage_in_bytes", "1000\n"),
+            ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "4000\n"),
+            ("sys/fs/cgroup/memory/a/memory.usage_in_bytes", "1500\n"),
+        ];
+        assert_eq!(free(&files), Some(4000 - 1500 - 500));
+        assert_eq!(free(&files[..6]), Some(8000 - 1000 - 1000));
+        let all = free(&files[..4]).unwrap();
+        assert_eq!(all, 9223372036854771712 - 100 - MARGIN_MAX, "a margin is no part of what has no limit");
+    }
+
+    /// Version 1 limits memory while version 2 is mounted for something else, and the other way round.
+    #[test]
+    fn of_a_hybrid_the_version_that_limits_memory_counts() {
+        let groups = ("proc/self/cgroup", "4:memory:/m\n1:name=systemd:/s\n0::/u\n");
+        let mounts = (
+            "proc/self/mountinfo",
+            "30 20 0:26 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+             31 20 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
+        );
+        let v1 = [
+            ("sys/fs/cgroup/memory/m/memory.limit_in_bytes", "8000\n"),
+            ("sys/fs/cgroup/memory/m/memory.usage_in_bytes", "3000\n"),
+        ];
+        let v2 = [("sys/fs/cgroup/unified/u/memory.max", "800\n"), ("sys/fs/cgroup/unified/u/memory.current", "300\n")];
+        assert_eq!(free(&[groups, mounts, v1[0], v1[1]]), Some(4000));
+        assert_eq!(free(&[groups, mounts, v2[0], v2[1]]), Some(400));
+        assert_eq!(free(&[groups, mounts, v1[0], v1[1], v2[0], v2[1]]), Some(400));
+        assert_eq!(free(&[groups, mounts]), None);
+    }
+
+    /// A namespace of control groups calls its own group "/"; one entered from outside sees names that are above it.
+    #[test]
+    fn in_a_namespace_the_top_that_is_seen_counts() {
+        let top = [("sys/fs/cgroup/memory.max", "8000\n"), ("sys/fs/cgroup/memory.current", "3000\n")];
+        assert_eq!(free(&[("proc/self/cgroup", "0::/\n"), V2, top[0], top[1]]), Some(4000));
+        let above = ("proc/self/mountinfo", "30 20 0:26 /../.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+        assert_eq!(free(&[("proc/self/cgroup", "0::/../x\n"), above, top[0], top[1]]), Some(4000));
+        let similar = ("proc/self/mountinfo", "30 20 0:26 /a/b /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+        assert_eq!(free(&[("proc/self/cgroup", "0::/a/bc\n"), similar, top[0], top[1]]), Some(4000));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_limit_and_garbage_neither() {
+        let group = ("proc/self/cgroup", "0::/a\n");
+        let (limit, usage) = (("sys/fs/cgroup/a/memory.max", "8000\n"), ("sys/fs/cgroup/a/memory.current", "3000\n"));
+        assert_eq!(free(&[group, V2, limit, usage]), Some(4000));
+        assert_eq!(free(&[group, V2, limit]), None);
+        assert_eq!(free(&[group, V2, usage]), None);
+        for garbage in ["", "\n", "max", "-1\n", "8000 bytes\n", "99999999999999999999999\n", "\0\0\n"] {
+            assert_eq!(free(&[group, V2, (limit.0, garbage), usage]), None, "{garbage:?}");
+            assert_eq!(free(&[group, V2, limit, (usage.0, garbage)]), None, "{garbage:?}");
+            let stat = ("sys/fs/cgroup/a/memory.stat", garbage);
+            assert_eq!(free(&[group, V2, limit, usage, stat]), Some(4000), "{garbage:?}");
+        }
+        // More used than allowed, and more to be reclaimed than used.
+        assert_eq!(free(&[group, V2, limit, (usage.0, "9000\n")]), Some(0));
+        let stat = ("sys/fs/cgroup/a/memory.stat", "inactive_file 5000\n");
+        assert_eq!(free(&[group, V2, limit, usage, stat]), Some(7000));
+        // Where a directory is in place of a file, and where the process may not look.
+        let dir = tree(&[group, V2, usage]);
+        fs::create_dir(dir.path().join(limit.0)).unwrap();
+        assert_eq!(MemoryLimit { root: dir.path().to_str().unwrap().as_bytes() }.free(), None);
+        // A name that does not fit is not taken for another; what comes after a line that does not fit is read.
+        let long = format!("0::/{}\n", "x".repeat(600));
+        assert_eq!(free(&[("proc/self/cgroup", &long), V2, limit, usage]), None);
+        let mounts = format!("29 20 0:25 / /{} rw - overlay overlay rw\n{}", "y".repeat(3000), V2.1);
+        assert_eq!(free(&[group, (V2.0, &mounts), limit, usage]), Some(4000));
     }
 }

@@ -142,11 +142,12 @@ impl Tier for DirTier {
         if slow && sys::stat_fd(draft.file.as_fd()).map_err(publishing)?.links == 0 {
             return Err(publishing(libc::ESTALE));
         }
+        draft.begin_change();
         let room = draft.room.dir()?;
         let (objects, to) = (hold.ground.base()?, hold.ground.place(&draft.key));
         let from = draft.path();
         let (from, to) = (from.as_c_str(), to.as_c_str());
-        match how {
+        let published = match how {
             Publish { over: false, persist: false } => sys::link(room, from, objects, to),
             Publish { over: true, persist: false } => {
                 let spare = draft.room.spare();
@@ -168,8 +169,8 @@ impl Tier for DirTier {
                 answer => answer,
             },
             Publish { over: true, persist: true } => sys::rename(room, from, objects, to),
-        }
-        .map_err(publishing)?;
+        };
+        published.map_err(publishing).inspect_err(|_| draft.end_change())?;
         draft.published = true;
         draft.budget.published(draft.charged, draft.len, how.persist);
         Ok(())
@@ -185,9 +186,11 @@ impl Tier for DirTier {
     }
 
     fn remove(&self, hold: &Hold, key: &Key, found: &Found) -> Result<(), Fault> {
-        hold.ground.unlink(key)?;
-        self.release(hold, key, found);
-        Ok(())
+        self.budget.changing(|| {
+            hold.ground.unlink(key)?;
+            self.release(hold, key, found);
+            Ok(())
+        })
     }
 
     fn release(&self, hold: &Hold, key: &Key, found: &Found) {

@@ -3,12 +3,13 @@ use crate::error::Fault;
 use crate::options::Reserve;
 use crate::sys::{self, MemoryLimit};
 use std::os::fd::BorrowedFd;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// From this size on, a blob asks the filesystem of memory and the control group before it is written.
 const BIG: u64 = 1 << 20;
 const SECOND_NS: u64 = 1_000_000_000;
+/// How often what a handle owns is counted anew at most; a test of races wants it often.
+const RECOUNT_NS: u64 = if cfg!(test) { 0 } else { SECOND_NS };
 
 pub struct Budget {
     max: Option<u64>,
@@ -17,16 +18,42 @@ pub struct Budget {
     drafts: AtomicU64,
     owned: AtomicU64,
     persistent: AtomicU64,
-    /// Counts publishes and removals: a recount that saw one is thrown away.
-    changes: AtomicU64,
+    /// Publishes and removals that began, and that are over: a recount that met one is thrown away.
+    begun: AtomicU64,
+    over: AtomicU64,
     recounted_at: AtomicU64,
-    group: Mutex<GroupLimit>,
 }
 
-/// What the control group left when last asked, and what was charged since.
+/// What the control group left when last asked, and what was charged since, by all handles of this process. No lock: a
+/// forked child would find it taken for ever.
 struct GroupLimit {
-    asked_at: u64,
-    free: Option<u64>,
+    asked_at: AtomicU64,
+    /// `u64::MAX`: no limit.
+    free: AtomicU64,
+    charged: AtomicU64,
+}
+
+static GROUP: GroupLimit =
+    GroupLimit { asked_at: AtomicU64::new(0), free: AtomicU64::new(u64::MAX), charged: AtomicU64::new(0) };
+
+impl GroupLimit {
+    /// Charges `more` bytes; or answers how many are left, where that is fewer. `ask` finds out anew: once a second, and
+    /// after an eighth of what was left, since other processes of the group charge it too.
+    fn charge(&self, more: u64, now: u64, ask: impl FnOnce() -> Option<u64>) -> Result<(), u64> {
+        let (last, free) = (self.asked_at.load(SeqCst), self.free.load(SeqCst));
+        let charged = self.charged.fetch_add(more, SeqCst).saturating_add(more);
+        let due = last == 0 || now.abs_diff(last) >= SECOND_NS || charged > (free / 8).max(BIG);
+        if due && self.asked_at.compare_exchange(last, now, SeqCst, SeqCst).is_ok() {
+            self.free.store(ask().unwrap_or(u64::MAX), SeqCst);
+            self.charged.store(more, SeqCst);
+        }
+        let (free, charged) = (self.free.load(SeqCst), self.charged.load(SeqCst));
+        if charged <= free {
+            return Ok(());
+        }
+        let _ = self.charged.fetch_update(SeqCst, SeqCst, |all| Some(all.saturating_sub(more)));
+        Err(free.saturating_sub(charged.saturating_sub(more)))
+    }
 }
 
 impl Budget {
@@ -37,9 +64,9 @@ impl Budget {
             drafts: AtomicU64::new(0),
             owned: AtomicU64::new(0),
             persistent: AtomicU64::new(0),
-            changes: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            over: AtomicU64::new(0),
             recounted_at: AtomicU64::new(0),
-            group: Mutex::new(GroupLimit { asked_at: 0, free: None }),
         }
     }
 
@@ -64,21 +91,47 @@ impl Budget {
         // Others may have removed blobs of ours; look again, but at most once a second.
         let now = sys::monotonic_ns();
         let last = self.recounted_at.load(SeqCst);
-        if (last == 0 || now.saturating_sub(last) >= SECOND_NS)
+        if (last == 0 || now.abs_diff(last) >= RECOUNT_NS)
             && self.recounted_at.compare_exchange(last, now, SeqCst, SeqCst).is_ok()
         {
-            let before = self.changes.load(SeqCst);
-            if let Some(owned) = recount()
-                && self.changes.load(SeqCst) == before
-            {
-                self.owned.store(owned, SeqCst);
-            }
+            self.recount(recount);
             if self.try_charge(bytes, max) {
                 return Ok(());
             }
         }
         let fault = Fault::os(libc::EDQUOT, "placing bytes within the tier's max=");
         Err(Fault { free: Some(max.saturating_sub(self.used())), ..fault })
+    }
+
+    /// Takes what `count` adds up for what is owned, unless a blob came or went meanwhile that the sum may have or lack.
+    fn recount(&self, count: impl FnOnce() -> Option<u64>) {
+        let over = self.over.load(SeqCst);
+        let begun = self.begun.load(SeqCst);
+        let before = self.owned.load(SeqCst);
+        if over == begun
+            && let Some(sum) = count()
+            && self.begun.load(SeqCst) == begun
+        {
+            // What comes or goes from here on is counted from the sum on, or has been already and is counted next time.
+            let _ = self.owned.compare_exchange(before, sum, SeqCst, SeqCst);
+        }
+    }
+
+    /// Blobs of this handle come or go from here on, until `end_change`: first their files, then what is counted.
+    pub fn begin_change(&self) {
+        self.begun.fetch_add(1, SeqCst);
+    }
+
+    pub fn end_change(&self) {
+        self.over.fetch_add(1, SeqCst);
+    }
+
+    /// The same, around `work`.
+    pub fn changing<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.begin_change();
+        let answer = work();
+        self.end_change();
+        answer
     }
 
     fn try_charge(&self, bytes: u64, max: u64) -> bool {
@@ -100,13 +153,11 @@ impl Budget {
         let count = if persist { &self.persistent } else { &self.owned };
         count.fetch_add(len, SeqCst);
         self.refund(charged);
-        self.changes.fetch_add(1, SeqCst);
     }
 
     /// A blob of this handle's is gone.
     pub fn removed(&self, len: u64) {
         let _ = self.owned.fetch_update(SeqCst, SeqCst, |owned| Some(owned.saturating_sub(len)));
-        self.changes.fetch_add(1, SeqCst);
     }
 
     /// A persistent blob is gone: whoever stored it, since nothing tells. At worst another handle's is not counted here.
@@ -127,8 +178,9 @@ impl Budget {
         if big || self.reserve != Reserve::Bytes(0) {
             self.leave_reserve(file, more)?;
         }
-        if big {
-            self.ask_group(more)?;
+        if big && let Err(free) = GROUP.charge(more, sys::monotonic_ns(), || MemoryLimit { root: b"" }.free()) {
+            let fault = Fault::os(libc::ENOMEM, "placing bytes within the control group's memory");
+            return Err(Fault { free: Some(free), ..fault });
         }
         Ok(())
     }
@@ -157,30 +209,114 @@ impl Budget {
         }
     }
 
-    fn ask_group(&self, more: u64) -> Result<(), Fault> {
-        let now = sys::monotonic_ns();
-        let mut group = self.group.lock().unwrap_or_else(|e| e.into_inner());
-        if group.asked_at == 0 || now.saturating_sub(group.asked_at) >= SECOND_NS {
-            *group = GroupLimit { asked_at: now, free: MemoryLimit { root: b"" }.free() };
-        }
-        match &mut group.free {
-            Some(free) if *free < more => {
-                let fault = Fault::os(libc::ENOMEM, "placing bytes within the control group's memory");
-                Err(Fault { free: Some(*free), ..fault })
-            }
-            Some(free) => {
-                *free -= more;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Whether `bytes` more would fit now, as far as can be told without writing them.
     pub fn has_room(&self, space: &sys::Space, bytes: u64) -> bool {
         self.left().is_none_or(|left| left >= bytes)
             && self.above_reserve(space).is_none_or(|free| free >= bytes)
             && bytes <= sys::file_size_limit()
             && (!space.in_memory || bytes < BIG || MemoryLimit { root: b"" }.free().is_none_or(|free| free >= bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget() -> Budget {
+        let budget = Budget::new(Some(100), Reserve::Bytes(0));
+        budget.charge(60, || None).unwrap();
+        budget.published(60, 60, false);
+        budget
+    }
+
+    #[test]
+    fn what_others_removed_is_found_by_a_recount() {
+        let budget = budget();
+        assert!(budget.charge(50, || Some(60)).is_err());
+        budget.charge(50, || Some(0)).unwrap();
+        assert_eq!(budget.left(), Some(50));
+    }
+
+    #[test]
+    fn a_recount_amid_a_change_neither_misses_nor_doubles_it() {
+        // Its file is gone, but it is not counted yet.
+        let leaving = budget();
+        leaving.changing(|| {
+            let _ = leaving.charge(50, || Some(0));
+            leaving.removed(60);
+        });
+        assert_eq!(leaving.used(), 0);
+        // It is there, but not counted yet.
+        let coming = budget();
+        coming.charge(30, || None).unwrap();
+        coming.changing(|| {
+            let _ = coming.charge(50, || Some(90));
+            coming.published(30, 30, false);
+        });
+        assert_eq!(coming.used(), 90);
+        // It came and went while the files were added up.
+        for (then, sum) in [(0, 60), (0, 0), (90, 60), (90, 90)] {
+            let meanwhile = budget();
+            let _ = meanwhile.charge(50, || {
+                meanwhile.changing(|| match then {
+                    0 => meanwhile.removed(60),
+                    _ => meanwhile.published(0, 30, false),
+                });
+                Some(sum)
+            });
+            let drafts = meanwhile.drafts.load(SeqCst);
+            assert_eq!(meanwhile.used() - drafts, then, "the files summed to {sum}");
+        }
+    }
+
+    fn limit() -> GroupLimit {
+        GroupLimit { asked_at: AtomicU64::new(0), free: AtomicU64::new(u64::MAX), charged: AtomicU64::new(0) }
+    }
+
+    #[test]
+    fn the_groups_memory_is_asked_for_seldom_and_more_often_as_it_runs_out() {
+        let group = limit();
+        let mut asked = 0;
+        let mut held = 0;
+        let mut now = 7;
+        // A stream in parts, and nobody else: it stops before the end, and has asked a few times.
+        while group.charge(BIG, now, || {
+            asked += 1;
+            Some((64 * BIG) - held)
+        }) == Ok(())
+        {
+            held += BIG;
+        }
+        assert!((60 * BIG..=64 * BIG).contains(&held), "{held}");
+        assert!((3..40).contains(&asked), "{asked}");
+        // Refused until it is asked again.
+        assert!(group.charge(BIG, now, || Some(0)).is_err());
+        now += SECOND_NS;
+        assert_eq!(group.charge(BIG, now, || Some(10 * BIG)), Ok(()));
+        assert_eq!(group.charge(20 * BIG, now + SECOND_NS, || Some(10 * BIG)), Err(10 * BIG));
+    }
+
+    #[test]
+    fn eight_processes_that_fill_one_group_at_a_time_stay_within_it() {
+        let groups: [GroupLimit; 8] = std::array::from_fn(|_| limit());
+        let (all, mut held) = (256 * BIG, 0);
+        let mut taking = true;
+        while taking {
+            taking = false;
+            for group in &groups {
+                if group.charge(BIG, 7, || Some(all - held.min(all))).is_ok() {
+                    (held, taking) = (held + BIG, true);
+                }
+            }
+        }
+        assert!(held <= all + 8 * BIG, "{} MiB of {}", held / BIG, all / BIG);
+        assert!(held >= all / 2);
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_refused() {
+        let group = limit();
+        assert_eq!(group.charge(1 << 50, 7, || None), Ok(()));
+        assert_eq!(group.charge(1 << 50, 7, || unreachable!("asked a second time")), Ok(()));
     }
 }

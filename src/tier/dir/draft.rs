@@ -19,6 +19,8 @@ pub struct Draft {
     pub budget: Shared<Budget>,
     /// It became a blob, and its name in the room is that blob's link now.
     pub published: bool,
+    /// It is being published, and what it replaces not counted off yet: until it goes.
+    pub changing: bool,
     pub in_memory: bool,
     pub kin: Kin,
 }
@@ -30,6 +32,18 @@ impl Draft {
         self.budget.refund(bytes);
     }
 
+    pub fn begin_change(&mut self) {
+        if !std::mem::replace(&mut self.changing, true) {
+            self.budget.begin_change();
+        }
+    }
+
+    pub fn end_change(&mut self) {
+        if std::mem::take(&mut self.changing) {
+            self.budget.end_change();
+        }
+    }
+
     /// Its name in the room.
     #[inline(always)]
     pub fn path(&self) -> super::ground::Path {
@@ -39,6 +53,7 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
+        self.end_change();
         if self.published || self.kin.in_child() {
             return;
         }

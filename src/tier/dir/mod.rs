@@ -202,6 +202,7 @@ impl DirTier {
             charged: 0,
             budget: self.budget.clone(),
             published: false,
+            changing: false,
             in_memory: ground.in_memory,
             kin: self.kin,
         };
