@@ -8,8 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 /// From this size on, a blob asks the filesystem of memory and the control group before it is written.
 const BIG: u64 = 1 << 20;
 const SECOND_NS: u64 = 1_000_000_000;
-/// How often what a handle owns is counted anew at most; a test of races wants it often.
-const RECOUNT_NS: u64 = if cfg!(test) { 0 } else { SECOND_NS };
 
 pub struct Budget {
     max: Option<u64>,
@@ -88,10 +86,10 @@ impl Budget {
         if self.try_charge(bytes, max) {
             return Ok(());
         }
-        // Others may have removed blobs of ours; look again, but at most once a second.
+        // Others may have removed blobs of ours; look again, but at most once a second (a test of races wants it often).
         let now = sys::monotonic_ns();
         let last = self.recounted_at.load(SeqCst);
-        if (last == 0 || now.abs_diff(last) >= RECOUNT_NS)
+        if (last == 0 || cfg!(test) || now.abs_diff(last) >= SECOND_NS)
             && self.recounted_at.compare_exchange(last, now, SeqCst, SeqCst).is_ok()
         {
             self.recount(recount);
