@@ -17,6 +17,10 @@ c_tests! {
     a_forked_child_keeps_no_dead_owner_alive: "forking" "orphaned";
     fork_amid_threads_is_safe: "forking" "amid-threads";
     nothing_is_inherited_through_exec: "forking" "exec";
+    a_fork_at_any_call_leaves_a_child_that_reads_closes_and_opens_its_own: "beside" "forked";
+    a_fork_at_any_call_keeps_neither_lock_nor_owner_of_a_killed_parent: "beside" "orphaned";
+    a_process_stopped_at_any_call_lets_other_keys_go_on: "beside" "stopped";
+    a_process_stopped_with_a_keys_lock_makes_that_key_busy: "beside" "held";
 }
 
 /// The library is unloaded while a thread that used it goes on, twice; the host's own functions have our names.

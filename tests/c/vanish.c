@@ -3,12 +3,11 @@
 #include "harness.h"
 
 #include "between.h"
+#include "operations.h"
 
 static const char *A, *B;
-static char tiers[2 * PATH_MAX + 16];
+static vfs_t *other;
 static char own[PATH_MAX], base[PATH_MAX], away[PATH_MAX];
-
-enum { SMALL = 200, LARGE = 9000 };
 
 /* ---- what is lost ---- */
 
@@ -86,133 +85,6 @@ static void give_back(enum loss loss)
         CHECK_INT(errno, EEXIST);
 }
 
-/* ---- what is being done ---- */
-
-static vfs_t *s, *other;
-static int32_t answer;
-static unsigned char small_data[SMALL], large_data[LARGE];
-
-static void do_store(void) { answer = vfs_store(s, "k", small_data, SMALL, 0); }
-static void do_store_large(void) { answer = vfs_store(s, "k", large_data, LARGE, 0); }
-static void do_persist(void) { answer = vfs_store(s, "k", small_data, SMALL, VFS_PERSIST); }
-static void do_replace(void) { answer = vfs_store(s, "k", small_data, SMALL, VFS_REPLACE); }
-static void do_remove(void) { answer = vfs_remove(s, "k"); }
-static void do_reap(void) { answer = vfs_reap(s, NULL); }
-static void do_shutdown(void) { answer = vfs_shutdown(s); }
-
-static void do_remove_owned(void)
-{
-    const char *keys[] = {"k"};
-    answer = vfs_remove_owned(s, keys, 1);
-}
-
-static void do_stream(void)
-{
-    vfs_writer_t *w = NULL;
-    void *room = NULL;
-    answer = vfs_create(s, "k", 0, VFS_REPLACE, &w);
-    if (answer != VFS_OK)
-        return;
-    answer = vfs_write(w, small_data, 50);
-    if (answer == VFS_OK && (answer = vfs_reserve(w, 50, &room)) == VFS_OK)
-        memcpy(room, small_data + 50, 50);
-    if (answer == VFS_OK)
-        answer = vfs_write(w, small_data + 100, SMALL - 100);
-    if (answer == VFS_OK)
-        answer = vfs_seal(w);
-    else
-        vfs_abort(w);
-}
-
-static void whole(const void *bytes, size_t len)
-{
-    uint64_t seed = 0;
-    CHECK(is_whole(bytes, len, &seed));
-    CHECK(seed == 1 || seed == 2);
-}
-
-static void do_read(void)
-{
-    char got[LARGE];
-    size_t len = 0;
-    vfs_stat_t stat = VFS_STAT_INIT;
-    answer = vfs_read(s, "k", 0, got, sizeof got, &len, &stat);
-    if (answer == VFS_OK)
-        whole(got, len);
-}
-
-static void do_map(void)
-{
-    vfs_view_t view = {0};
-    answer = vfs_map(s, "k", &view, NULL);
-    if (answer == VFS_OK)
-        whole(view.data, view.len);
-    vfs_unmap(&view);
-}
-
-static void do_stat(void)
-{
-    vfs_stat_t stat = VFS_STAT_INIT;
-    answer = vfs_stat(s, "k", &stat);
-}
-
-static void do_miss(void) { answer = vfs_has(s, "absent"); }
-
-static void do_list(void)
-{
-    vfs_list_t *list = NULL;
-    answer = vfs_list_open(s, &list);
-    while (answer == VFS_OK) {
-        const char *key = NULL;
-        vfs_stat_t stat = VFS_STAT_INIT;
-        answer = vfs_list_next(list, &key, &stat);
-    }
-    vfs_list_close(list);
-}
-
-static void do_tier_stat(void)
-{
-    vfs_tier_stat_t stat = VFS_TIER_STAT_INIT;
-    answer = vfs_tier_stat(s, 0, &stat);
-}
-
-static void do_open(void)
-{
-    vfs_options_t options = VFS_OPTIONS_INIT;
-    vfs_t *opened = NULL;
-    options.tiers = tiers;
-    options.name = "harness";
-    answer = vfs_open(&options, &opened);
-    before_call = NULL;
-    vfs_close(opened);
-}
-
-/* Whose blob the key holds before: nobody's, the handle's own, another's, one without an owner, a dead owner's. */
-enum before { NONE, OWN, FOREIGN, KEPT, DEAD, KINDS };
-
-static const struct operation {
-    const char *name;
-    void (*run)(void);
-    unsigned before; /* a set of them */
-} operations[] = {
-    {"store", do_store, 1 << NONE},
-    {"store-large", do_store_large, 1 << NONE},
-    {"persist", do_persist, 1 << NONE},
-    {"replace", do_replace, 1 << OWN | 1 << FOREIGN | 1 << KEPT},
-    {"stream", do_stream, 1 << NONE | 1 << FOREIGN},
-    {"remove", do_remove, 1 << OWN | 1 << FOREIGN | 1 << KEPT},
-    {"remove-owned", do_remove_owned, 1 << OWN},
-    {"read", do_read, 1 << FOREIGN},
-    {"map", do_map, 1 << OWN},
-    {"stat", do_stat, 1 << OWN | 1 << DEAD},
-    {"miss", do_miss, 1 << NONE},
-    {"list", do_list, 1 << OWN | 1 << DEAD},
-    {"tier-stat", do_tier_stat, 1 << OWN},
-    {"reap", do_reap, 1 << DEAD},
-    {"open", do_open, 1 << OWN | 1 << DEAD},
-    {"shutdown", do_shutdown, 1 << OWN},
-};
-
 /* ---- one point ---- */
 
 static enum loss loss;
@@ -225,23 +97,15 @@ static void meet(const char *name)
         lose(loss);
 }
 
-static void dying(void *arg)
-{
-    (void)arg;
-    vfs_t *dead = open_on(tiers);
-    CHECK_OK(put(dead, "k", SMALL, 1, 0));
-}
-
 static void allowed(int32_t status, const char *when)
 {
     switch (status) {
     case VFS_OK:
+    case 1: /* (vfs_has) */
     case VFS_ERR_NOT_FOUND:
     case VFS_ERR_IO:
     case VFS_ERR_PERMISSION: return;
-    default:
-        if (status != 1) /* (vfs_has) */
-            FAIL("%s: %s: %s", when, status_name(status), vfs_last_error());
+    default: FAIL("%s: %s: %s", when, status_name(status), vfs_last_error());
     }
 }
 
@@ -257,12 +121,7 @@ static int point(const struct operation *op, enum before before, enum loss what,
     vfs_t *lower = open_as(B, "harness", 0);
     CHECK_OK(put(other, "near", SMALL, 5, 0));
     CHECK_OK(put(lower, "below", SMALL, 6, 0));
-    if (before == OWN || before == KEPT)
-        CHECK_OK(put(s, "k", SMALL, 1, before == KEPT ? VFS_PERSIST : 0));
-    if (before == FOREIGN)
-        CHECK_OK(put(other, "k", SMALL, 1, 0));
-    if (before == DEAD)
-        JOIN(start_child(dying, NULL));
+    prepare_key(before, other);
     /* long-lived users */
     vfs_view_t view = {0};
     vfs_writer_t *w = NULL;
@@ -358,8 +217,7 @@ int main(int argc, char **argv)
     snprintf(base, sizeof base, "%s", own_tier_dir(A, geteuid()));
     CHECK(snprintf(own, sizeof own, "%s/harness", base) < (int)sizeof own);
     CHECK(snprintf(away, sizeof away, "%s/away", A) < (int)sizeof away);
-    value_at(small_data, SMALL, 0, 2, SMALL);
-    value_at(large_data, LARGE, 0, 2, LARGE);
+    make_values();
     unsigned fds = descriptors();
     for (unsigned i = 0; i < sizeof operations / sizeof operations[0]; i++) {
         const struct operation *op = &operations[i];
