@@ -20,7 +20,29 @@ c_tests! {
     a_fork_at_any_call_leaves_a_child_that_reads_closes_and_opens_its_own: "beside" "forked";
     a_fork_at_any_call_keeps_neither_lock_nor_owner_of_a_killed_parent: "beside" "orphaned";
     a_process_stopped_at_any_call_lets_other_keys_go_on: "beside" "stopped";
+    a_log_callback_may_call_every_function: "hosts" "log";
+    a_store_closed_inside_anothers_callback_waits_for_its_own: "hosts" "closed-in-callback";
+    filtered_system_calls_cost_a_code_or_a_tier: "hosts" "seccomp";
+    neither_proc_nor_dev_is_needed: "hosts" "chroot";
+    descriptors_closed_behind_our_back_cost_a_code: "hosts" "closefrom";
+    blocked_ignored_and_handled_signals_in_a_storm_are_not_seen: "hosts" "signals";
+    rights_that_are_given_up_after_open_cost_a_code: "hosts" "rights";
+    a_cramped_host_without_environment_is_enough: "hosts" "limits";
     a_process_stopped_with_a_keys_lock_makes_that_key_busy: "beside" "held";
+}
+
+/// Two copies of the library in one process share a store as two processes do.
+#[test]
+fn two_copies_in_one_process_are_two_users_of_a_store() {
+    let library = common::cdylib_dir().join("libvfs.so");
+    c::run("copies", &["two", library.to_str().unwrap()]);
+    c::run_variant("static", &["-rdynamic", "-DSTATIC_COPY"], "copies", &["two", library.to_str().unwrap()]);
+}
+
+#[test]
+fn loading_and_unloading_again_and_again_leaks_nothing() {
+    let library = common::cdylib_dir().join("libvfs.so");
+    c::run("copies", &["unloaded", library.to_str().unwrap()]);
 }
 
 /// The library is unloaded while a thread that used it goes on, twice; the host's own functions have our names.

@@ -5,7 +5,7 @@ use super::call::{once, retry};
 use std::ffi::CStr;
 use std::fmt::Write;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// The most bytes that one `read` or `write` moves on Linux; more is asked for in parts.
 const CALL_MAX: usize = 0x7FFF_F000;
@@ -105,18 +105,48 @@ fn at(dir: Option<BorrowedFd>) -> i32 {
     dir.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd())
 }
 
+/// A descriptor of ours, closed with this. The standard library's own aborts the host, in debug builds, where somebody
+/// closed it behind our back.
+#[derive(Debug)]
+pub struct Fd(RawFd);
+
+impl Fd {
+    /// The number alone, which is not closed any more.
+    pub fn into_raw(self) -> RawFd {
+        std::mem::ManuallyDrop::new(self).0
+    }
+}
+
+impl AsRawFd for Fd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
+    }
+}
+
+impl AsFd for Fd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: open for as long as `self` lives, unless the host closes what it did not open.
+        unsafe { BorrowedFd::borrow_raw(self.0) }
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: no memory is passed; the descriptor is ours.
+        unsafe { libc::close(self.0) };
+    }
+}
+
 /// Opens `path`, relative to `dir` or (`None`) absolute.
-pub fn open(dir: Option<BorrowedFd>, path: &CStr, how: Open) -> Os<OwnedFd> {
-    // SAFETY: a valid C string; the descriptor is ours from here on.
-    let fd = retry("openat", || unsafe { libc::openat(at(dir), path.as_ptr(), how.flags(), 0o600) })
-        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })?;
+pub fn open(dir: Option<BorrowedFd>, path: &CStr, how: Open) -> Os<Fd> {
+    // SAFETY: a valid C string.
+    let fd = retry("openat", || unsafe { libc::openat(at(dir), path.as_ptr(), how.flags(), 0o600) }).map(Fd)?;
     if fd.as_raw_fd() > 2 {
         return Ok(fd);
     }
     // A host that closed its standard streams would print into our file.
-    // SAFETY: no memory is passed; the descriptor is ours from here on.
-    retry("fcntl", || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) })
-        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+    // SAFETY: no memory is passed.
+    retry("fcntl", || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) }).map(Fd)
 }
 
 pub fn make_dir(dir: BorrowedFd, path: &CStr) -> Os<()> {
@@ -281,7 +311,7 @@ pub fn space(fd: BorrowedFd) -> Os<Space> {
 
 /// The names in a directory, read through a descriptor of its own.
 pub struct Names {
-    fd: OwnedFd,
+    fd: Fd,
     buffer: Vec<u64>, // aligned as the kernel's records are
     at: usize,
     end: usize,
@@ -289,7 +319,7 @@ pub struct Names {
 
 impl Names {
     /// Takes a descriptor that nobody else reads names through. `Err(ENOMEM)` without memory.
-    pub fn of(fd: OwnedFd) -> Os<Names> {
+    pub fn of(fd: Fd) -> Os<Names> {
         let mut buffer = Vec::new();
         buffer.try_reserve_exact(4096).map_err(|_| libc::ENOMEM)?;
         buffer.resize(4096, 0);

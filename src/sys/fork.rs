@@ -4,8 +4,9 @@
 use super::Os;
 use super::alloc::try_box;
 use super::call::once;
+use super::file::Fd;
 use super::process::{Deadline, errno, set_errno, sleep};
-use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
@@ -77,14 +78,14 @@ pub struct LockFd {
 impl LockFd {
     /// Opens with `open`, again where a fork came between that and its entry in the slots: that
     /// child would keep the descriptor. Take the lock only afterwards.
-    pub fn open(mut open: impl FnMut() -> Os<OwnedFd>) -> Os<LockFd> {
+    pub fn open(mut open: impl FnMut() -> Os<Fd>) -> Os<LockFd> {
         let lock = LockFd { slot: Slots::claim()? };
         let deadline = Deadline::after(PATIENCE);
         loop {
             let begun = BEGUN.load(SeqCst);
             if OVER.load(SeqCst) == begun {
                 let fd = open()?;
-                lock.slot.store(fd.into_raw_fd(), SeqCst);
+                lock.slot.store(fd.into_raw(), SeqCst);
                 if BEGUN.load(SeqCst) == begun {
                     return Ok(lock);
                 }

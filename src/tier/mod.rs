@@ -8,7 +8,7 @@ use crate::error::Fault;
 use crate::key::Key;
 use crate::sys::{Ident, KeyLockMode, Region, Shared};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 /// A published blob as found under a key. A key that leads to another `ident` later leads to another blob.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ impl Found {
 
 /// A blob held open: its bytes stay, whatever happens to its name.
 pub enum Blob {
-    File(OwnedFd, Found),
+    File(crate::sys::Fd, Found),
     Memory(Shared<memory::Bytes>),
 }
 

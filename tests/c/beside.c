@@ -12,7 +12,7 @@ static struct shared {
     _Atomic pid_t child;
 } *shared;
 
-static int at, points;
+static int at, points, lost; /* lost: so is the ground, before the operation */
 static const char *at_name;
 
 /* ---- a process in the midst of an operation ---- */
@@ -59,11 +59,12 @@ static void heir(void *arg)
     vfs_writer_t *w = (vfs_writer_t *)&had;
     vfs_stat_t stat = VFS_STAT_INIT;
     void *room = NULL;
-    alarm(60);
+    alarm(30);
     if (s && !shut) {
-        CHECK_VALUE(s, "still", 5000, 5);
         CHECK_IS(vfs_has(s, "absent"), 0);
-        CHECK_INT(listed(s, "still"), 1);
+        CHECK_INT(listed(s, "still"), !lost);
+        if (!lost)
+            CHECK_VALUE(s, "still", 5000, 5);
     }
     if (s) {
         CHECK_IS(put(s, "k", 5, 5, VFS_REPLACE), VFS_ERR_FORKED);
@@ -116,13 +117,20 @@ static int forked_at(const struct operation *op, enum before before, int n)
         QUIET(vfs_close(s));
         s = NULL;
     }
+    if (lost)
+        remove_tree(own_tier_dir(A, geteuid()));
     before_call = fork_here;
     op->run();
     before_call = NULL;
     /* (the child's own store reaps the dead) */
-    CHECK(answer == VFS_OK || (answer == VFS_ERR_NOT_FOUND && (op->run == do_list || before == DEAD)));
-    if (s)
+    CHECK(answer == VFS_OK || (answer == VFS_ERR_NOT_FOUND && (lost || op->run == do_list || before == DEAD)));
+    if (s && !lost) {
         end_long_lived(shutting);
+    } else if (s) {
+        QUIET(vfs_unmap(&had.view));
+        QUIET(vfs_list_close(had.list));
+        QUIET(vfs_abort(had.writer));
+    }
     QUIET(vfs_close(s));
     CHECK_OK(vfs_reap(other, NULL)); /* the child could not where its parent just looked */
     CHECK_ABSENT(other, "of-child");
@@ -352,9 +360,12 @@ int main(int argc, char **argv)
     B = dir_of("b");
     snprintf(tiers, sizeof tiers, "%s,%s", A, B);
     unsigned fds = descriptors();
-    if (strcmp(mode, "forked") == 0)
+    if (strcmp(mode, "forked") == 0) {
         everywhere(forked_at);
-    else if (strcmp(mode, "orphaned") == 0)
+        for (lost = 1; lost < 4; lost++)
+            for (int n = 1; forked_at(&operations[lost == 1 ? 0 : lost == 2 ? 4 : 10], NONE, n); n++)
+                points++;
+    } else if (strcmp(mode, "orphaned") == 0)
         everywhere(orphaned_at);
     else if (strcmp(mode, "stopped") == 0)
         everywhere(stopped_at);

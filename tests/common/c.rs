@@ -158,8 +158,11 @@ pub fn compile(program: &str, variant: &str, flags: &[&str]) -> PathBuf {
     cc.args(["-Wall", "-Wextra", "-Werror", "-g", "-I"]).arg(root.join("include"));
     cc.args(flags).arg(source).arg("-o").arg(&fresh);
     cc.args(["-lpthread", "-ldl"]);
-    if !matches!(program, "naive" | "unload" | "sanitizer_is_on") {
+    if !matches!(program, "naive" | "unload" | "copies" | "sanitizer_is_on") {
         cc.arg("-L").arg(&lib).arg(format!("-Wl,-rpath,{}", lib.display())).arg("-lvfs");
+    }
+    if variant == "static" {
+        cc.arg(lib.join("libvfs.a")).arg("-lm");
     }
     let output = cc.output().expect("the C compiler");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -3,13 +3,13 @@ use super::budget::Budget;
 use super::room::{self, Room};
 use crate::key::Key;
 use crate::sys::{self, Kin, Shared};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 pub struct Draft {
     pub room: Shared<Room>,
     pub sub: u32,
     pub key: Key,
-    pub file: OwnedFd,
+    pub file: sys::Fd,
     /// Bytes written.
     pub len: u64,
     /// How many times bytes were appended.

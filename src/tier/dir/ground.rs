@@ -2,11 +2,11 @@
 //! what their path leads to. A ground never changes; a stale one is replaced, and lives on for whoever still uses it.
 use crate::error::{Fault, NOT_OURS};
 use crate::key::Key;
-use crate::sys::{self, Ident, KeyLockMode, LockFd, Meta, Open, Os, Shared, Text};
+use crate::sys::{self, Fd, Ident, KeyLockMode, LockFd, Meta, Open, Os, Shared, Text};
 use crate::tier::Found;
 use std::ffi::CStr;
 use std::fmt::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Version of the layout on a tier, in the name of our directory there.
@@ -48,7 +48,7 @@ pub struct Ground {
     pub base_ident: Ident,
     /// `None` where it is missing and may not be made.
     pub lock: Option<LockFd>,
-    pub objects: OwnedFd,
+    pub objects: Fd,
     objects_ident: Ident,
     objects_path: Box<[u8]>,
     /// Of our directory on the tier, where `base` was found.
@@ -56,7 +56,7 @@ pub struct Ground {
     lock_ident: Option<Ident>,
     /// `NAME/objects/`, below `base`.
     place: Box<[u8]>,
-    pub owners: OwnedFd,
+    pub owners: Fd,
     pub owners_ident: Ident,
     /// A filesystem whose files are memory.
     pub in_memory: bool,
@@ -235,7 +235,7 @@ const SETGID: u32 = 0o2000;
 
 /// Opens a directory below ours. One that somebody else made or mounted there, or that others can reach, is not used:
 /// what lies in it would be taken for ours, and removed.
-fn inner_dir(at: BorrowedFd, name: &CStr, mode: Mode, dev: u64) -> Result<(OwnedFd, Ident), Fault> {
+fn inner_dir(at: BorrowedFd, name: &CStr, mode: Mode, dev: u64) -> Result<(Fd, Ident), Fault> {
     let opening = |e| match e {
         libc::ENOTDIR | libc::ELOOP => Fault::os(e, NOT_OURS), // a file or a link under our name
         e => Fault::os(e, "opening the store's directories"),
@@ -255,7 +255,7 @@ pub fn is_closed_dir(meta: &Meta) -> bool {
 }
 
 /// Opens a directory of ours, making it where that is wanted.
-fn own_dir(at: BorrowedFd, name: &CStr, mode: Mode) -> Os<OwnedFd> {
+fn own_dir(at: BorrowedFd, name: &CStr, mode: Mode) -> Os<Fd> {
     match sys::open(Some(at), name, Open::OwnDir) {
         Err(libc::ENOENT) if mode == Mode::Create => {}
         // Its maker was killed before it gave the mode back.

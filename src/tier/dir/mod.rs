@@ -20,7 +20,7 @@ use ground::absent;
 use room::Entry;
 pub use room::{Room, RoomRef};
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
@@ -58,7 +58,7 @@ pub struct Hold {
     pub ground: Shared<Ground>,
     number: u64,
     /// In a forked child, whose descriptor of the lock file was closed: another one.
-    own: Option<OwnedFd>,
+    own: Option<sys::Fd>,
 }
 
 impl Drop for Hold {

@@ -6,7 +6,7 @@ use crate::key::Key;
 use crate::sys::{self, Ident, KeyLockMode, LockFd, Meta, Names, Open, Os, Shared, Text};
 use std::ffi::CStr;
 use std::fmt::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ impl Room {
     }
 
     /// A new file for a draft of `key`, under the key's own name, in the first sub-room where that is free.
-    pub fn new_file(&self, key: &Key) -> Result<(OwnedFd, u32), Fault> {
+    pub fn new_file(&self, key: &Key) -> Result<(sys::Fd, u32), Fault> {
         let making = |e| Fault::os(e, "making a draft");
         let dir = self.dir()?;
         for sub in 0..SUB_ROOMS {

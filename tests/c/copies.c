@@ -1,0 +1,264 @@
+/* Copies of the library in one process: loaded under two names, linked in statically and loaded, loaded and unloaded
+ * again and again. `copies SCRATCH two|unloaded LIBRARY`; built with -DSTATIC_COPY it is itself one of the copies. */
+#define HARNESS_NO_VFS
+#include "harness.h"
+
+#include <dlfcn.h>
+
+#include "vfs.h"
+
+struct copy {
+    void *handle;
+    __typeof__(&vfs_open) open;
+    __typeof__(&vfs_store) store;
+    __typeof__(&vfs_read) read;
+    __typeof__(&vfs_has) has;
+    __typeof__(&vfs_remove) remove;
+    __typeof__(&vfs_create) create;
+    __typeof__(&vfs_write) write;
+    __typeof__(&vfs_seal) seal;
+    __typeof__(&vfs_reap) reap;
+    __typeof__(&vfs_close) close;
+    __typeof__(&vfs_last_error) last_error;
+};
+
+#define EACH(GET) GET(open) GET(store) GET(read) GET(has) GET(remove) GET(create) GET(write) GET(seal) GET(reap) GET(close) GET(last_error)
+
+static void find_all(struct copy *copy, void *handle)
+{
+    copy->handle = handle;
+    if (!handle)
+        FAIL("%s", dlerror());
+#define GET(name)                                                                                                      \
+    *(void **)&copy->name = dlsym(handle, "vfs_" #name);                                                               \
+    CHECK(copy->name != NULL);
+    EACH(GET)
+#undef GET
+}
+
+#define IS(copy, call, expected)                                                                                       \
+    do {                                                                                                               \
+        int32_t h_got = (copy)->call;                                                                                  \
+        if (h_got != (expected))                                                                                       \
+            FAIL("%s: expected %d, got %d: %s", #call, (int)(expected), (int)h_got, (copy)->last_error());             \
+    } while (0)
+
+static const char *tier;
+
+static vfs_t *open_by(struct copy *copy)
+{
+    vfs_options_t options = VFS_OPTIONS_INIT;
+    vfs_t *s = NULL;
+    options.tiers = tier;
+    options.name = "harness";
+    IS(copy, open(&options, &s), VFS_OK);
+    return s;
+}
+
+/* A copy of the file, under another name: the loader takes it for another library. */
+static const char *copy_file(const char *from)
+{
+    char block[65536];
+    const char *to = path_of("another.so");
+    int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_CREAT | O_WRONLY | O_CLOEXEC, 0700);
+    ssize_t n;
+    CHECK(in >= 0 && out >= 0);
+    while ((n = read(in, block, sizeof block)) > 0)
+        CHECK(write(out, block, (size_t)n) == n);
+    close(in);
+    close(out);
+    return to;
+}
+
+/* ---- two copies ---- */
+
+static struct copy copies[2];
+static vfs_t *stores[2];
+static _Atomic int won;
+
+/* Both store one key at a time: one of them is the first. */
+static void *race(void *arg)
+{
+    int which = *(int *)arg;
+    char key[32];
+    for (int i = 0; i < 300; i++) {
+        snprintf(key, sizeof key, "race-%d", i);
+        int32_t status = copies[which].store(stores[which], key, &which, sizeof which, 0);
+        CHECK(status == VFS_OK || status == VFS_ERR_EXISTS);
+        won += status == VFS_OK;
+        status = copies[which].store(stores[which], "same", &which, sizeof which, VFS_REPLACE);
+        CHECK_INT(status, VFS_OK);
+    }
+    return NULL;
+}
+
+static void in_child(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 2; i++) {
+        IS(&copies[i], has(stores[i], "same"), 1);
+        IS(&copies[i], store(stores[i], "new", "x", 1, 0), VFS_ERR_FORKED);
+        vfs_t *own = open_by(&copies[i]);
+        IS(&copies[i], store(own, "of-child", "x", 1, 0), VFS_OK);
+        IS(&copies[!i], has(stores[!i], "of-child"), 1);
+        copies[i].close(own);
+    }
+    for (int i = 0; i < 2; i++)
+        copies[i].close(stores[i]);
+}
+
+static void sleeping(void *arg)
+{
+    prctl(PR_SET_PDEATHSIG, 0);
+    *(_Atomic pid_t *)arg = getpid();
+    sleep_for_ever();
+}
+
+/* Its child lives on: neither copy's owner does. */
+static void to_be_killed(void *arg)
+{
+    for (int i = 0; i < 2; i++) {
+        vfs_t *own = open_by(&copies[i]);
+        IS(&copies[i], store(own, i ? "dead-1" : "dead-0", "x", 1, 0), VFS_OK);
+    }
+    start_child(sleeping, arg);
+    sleep_for_ever();
+}
+
+static void two(const char *library)
+{
+    int numbers[2] = {0, 1};
+    pthread_t threads[2];
+    char key[32];
+    _Atomic pid_t *child = shared_memory(sizeof *child);
+#ifdef STATIC_COPY
+    (void)copy_file;
+#define GET(name) copies[0].name = &vfs_##name;
+    EACH(GET)
+#undef GET
+#else
+    find_all(&copies[0], dlopen(copy_file(library), RTLD_NOW | RTLD_LOCAL));
+#endif
+    find_all(&copies[1], dlopen(library, RTLD_NOW | RTLD_LOCAL));
+    CHECK(copies[0].open != copies[1].open);
+    for (int order = 0; order < 2; order++) {
+        for (int i = 0; i < 2; i++)
+            stores[i] = open_by(&copies[i]);
+        IS(&copies[0], store(stores[0], "k", "abc", 3, 0), VFS_OK);
+        IS(&copies[1], has(stores[1], "k"), 1);
+        IS(&copies[1], store(stores[1], "k", "abc", 3, 0), VFS_ERR_EXISTS);
+        IS(&copies[1], store(stores[1], "k", "abcd", 4, VFS_REPLACE), VFS_OK);
+        IS(&copies[0], remove(stores[0], "k"), VFS_OK);
+        IS(&copies[1], reap(stores[1], NULL), VFS_OK); /* the other one lives */
+        won = 0;
+        for (int i = 0; i < 2; i++)
+            CHECK_INT(pthread_create(&threads[i], NULL, race, &numbers[i]), 0);
+        for (int i = 0; i < 2; i++)
+            CHECK_INT(pthread_join(threads[i], NULL), 0);
+        CHECK_INT(won, 300);
+        JOIN(start_child(in_child, NULL));
+        SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
+        *child = 0;
+        pid_t parent = start_child(to_be_killed, child);
+        for (long long until = now_ms() + PATIENCE_MS; *child == 0 && now_ms() < until;)
+            nap(1);
+        kill_child(parent);
+        IS(&copies[0], reap(stores[0], NULL), VFS_OK);
+        IS(&copies[0], has(stores[0], "dead-0"), 0);
+        IS(&copies[1], has(stores[1], "dead-1"), 0);
+        kill_child(*child);
+        copies[order].close(stores[order]);
+        for (int i = 0; i < 300; i++) {
+            snprintf(key, sizeof key, "race-%d", i);
+            int32_t has = copies[!order].has(stores[!order], key);
+            CHECK(has == 0 || has == 1);
+            won -= has;
+        }
+        CHECK(won >= 0 && won < 300); /* what the other owned is gone, and nothing else */
+        IS(&copies[!order], store(stores[!order], "last", "x", 1, 0), VFS_OK);
+        copies[!order].close(stores[!order]);
+        CHECK_NOTHING_LEFT(tier);
+    }
+    CHECK_INT(dlclose(copies[1].handle), 0);
+    if (copies[0].handle)
+        CHECK_INT(dlclose(copies[0].handle), 0);
+    pid_t pid = fork(); /* the handlers of both are still there */
+    SYS(pid);
+    if (pid == 0)
+        _exit(0);
+    JOIN(pid);
+}
+
+/* ---- loaded, used by a thread, unloaded, the thread ends; many times ---- */
+
+static _Atomic int used, unloaded;
+
+static void *user(void *arg)
+{
+    struct copy *copy = arg;
+    char got[8];
+    size_t len = 0;
+    vfs_writer_t *w = NULL;
+    vfs_t *s = open_by(copy);
+    IS(copy, store(s, "k", "abc", 3, 0), VFS_OK);
+    IS(copy, store(s, "k", "abc", 3, 0), VFS_ERR_EXISTS);
+    IS(copy, read(s, "k", 0, got, sizeof got, &len, NULL), VFS_OK);
+    IS(copy, create(s, "w", 0, 0, &w), VFS_OK);
+    IS(copy, write(w, "abc", 3), VFS_OK);
+    IS(copy, seal(w), VFS_OK);
+    copy->close(s);
+    used = 1;
+    for (long long until = now_ms() + PATIENCE_MS; !unloaded && now_ms() < until;)
+        usleep(100);
+    return NULL; /* here what belongs to the thread goes */
+}
+
+static long resident_pages(void)
+{
+    long size = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    CHECK(f && fscanf(f, "%ld %ld", &size, &resident) == 2);
+    fclose(f);
+    return resident;
+}
+
+static void again_and_again(const char *library)
+{
+    struct copy copy;
+    pthread_t thread;
+    long pages = 0;
+    unsigned fds = 0;
+    for (int i = 0; i < 300; i++) {
+        find_all(&copy, dlopen(library, RTLD_NOW | RTLD_LOCAL));
+        used = unloaded = 0;
+        CHECK_INT(pthread_create(&thread, NULL, user, &copy), 0);
+        AWAIT(&used, 1);
+        CHECK_INT(dlclose(copy.handle), 0);
+        unloaded = 1;
+        CHECK_INT(pthread_join(thread, NULL), 0);
+        if (i == 50) {
+            pages = resident_pages();
+            fds = descriptors();
+        }
+    }
+    CHECK_INT(descriptors(), fds);
+    long grown = resident_pages() - pages;
+    if (grown > 250) /* less than a page a time */
+        FAIL("%ld pages more after 250 times", grown);
+    CHECK_NOTHING_LEFT(tier);
+}
+
+int main(int argc, char **argv)
+{
+    start(argc, argv);
+    CHECK(argc == 4);
+    tier = dir_of("a");
+    if (strcmp(mode, "two") == 0)
+        two(argv[3]);
+    else if (strcmp(mode, "unloaded") == 0)
+        again_and_again(argv[3]);
+    else
+        FAIL("no such mode");
+    unlink(path_of("another.so"));
+    return 0;
+}
