@@ -17,6 +17,8 @@ c_tests! {
     max_bounds_what_a_handle_holds: "full_tier" "max";
     reserve_leaves_room_to_others: "full_tier" "reserve";
     a_limit_on_file_sizes_is_a_refusal_and_no_signal: "full_tier" "file-size";
+    no_file_may_have_a_byte: "full_tier" "no-file-size";
+    a_tier_that_fills_while_eight_processes_store_serves_each_or_the_next_does: "full_tier" "crowd";
     the_log_hears_of_changes_and_not_of_every_store: "full_tier" "log";
     no_descriptors_is_a_limit_at_once_and_changes_nothing: "full_tier" "descriptors";
     a_stream_that_outgrows_its_tier_moves_on: "streaming" "outgrow";

@@ -598,6 +598,184 @@ static void file_size(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* No file may have a byte: what is empty, and what lies elsewhere, is stored all the same. */
+static void no_file_size(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    vfs_t *s = open_on(say("%s,%s,memory", a, b)), *no_memory = open_on(say("%s,%s", a, b));
+    CHECK_OK(put(no_memory, "kept", 3000, 1, 0));
+    struct rlimit limit, was;
+    SYS(getrlimit(RLIMIT_FSIZE, &was));
+    limit = was;
+    limit.rlim_cur = 0;
+    SYS(setrlimit(RLIMIT_FSIZE, &limit));
+    uint64_t files = print_of(scratch);
+    vfs_writer_t *w = NULL;
+    void *room = &w;
+    CHECK_IS(put(no_memory, "k", 1, 2, 0), VFS_ERR_NO_SPACE);
+    CHECK_IS(put(no_memory, "kept", 20, 2, VFS_REPLACE), VFS_ERR_NO_SPACE);
+    CHECK_IS(put(no_memory, "k", 1, 2, VFS_PERSIST), VFS_ERR_NO_SPACE);
+    CHECK_OK(vfs_create(no_memory, "k", 5, 0, &w));
+    CHECK_IS(vfs_write(w, "abc", 3), VFS_ERR_NO_SPACE);
+    CHECK_INT(vfs_last_errno(), EFBIG);
+    int32_t status = STATUS(vfs_reserve(w, 10, &room)); /* private memory may be had, until it is written */
+    CHECK(status == VFS_OK || status == VFS_ERR_NO_SPACE);
+    CHECK_IS(vfs_seal(w), VFS_ERR_NO_SPACE);
+    CHECK_INT(print_of(scratch), files);
+    CHECK_VALUE(no_memory, "kept", 3000, 1);
+    CHECK_OK(put(no_memory, "empty", 0, 2, 0)); /* in a store that was open, and in one that is opened now */
+    CHECK_OK(put(s, "k", 100, 3, 0));
+    CHECK_INT(tier_of(s, "k"), 2);
+    vfs_t *fresh = open_as(say("%s,%s,memory", a, b), "fresh", 0);
+    CHECK_OK(put(fresh, "k", 100, 3, 0));
+    CHECK_INT(tier_of(fresh, "k"), 2);
+    QUIET(vfs_close(fresh));
+    CHECK_OK(vfs_remove(no_memory, "kept"));
+    CHECK_OK(vfs_reap(no_memory, NULL));
+    SYS(setrlimit(RLIMIT_FSIZE, &was));
+    CHECK_OK(put(no_memory, "now", 100, 4, 0));
+    QUIET(vfs_close(s));
+    QUIET(vfs_close(no_memory));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* ---- a tier that fills while eight processes store ---- */
+
+enum { CROWD = 8, CROWD_TURNS = 150 };
+
+static struct crowd {
+    const char *tiers;
+    uint64_t keep; /* what is to be left free on the first tier */
+    _Atomic int turns, above, below, full;
+} *crowd;
+
+/* Stores, streams, replaces and removes what is its own, and looks at what the others have. */
+static void in_crowd(void *arg)
+{
+    unsigned me = *(unsigned *)arg;
+    vfs_t *s = open_on(crowd->tiers);
+    static unsigned char got[128 << 10];
+    for (unsigned turn = 0; turn < CROWD_TURNS; turn++) {
+        unsigned pick = (turn * 7919 + me * 104729) % 97;
+        size_t len = 16 + (size_t)(pick * 977) % (pick % 5 == 0 ? 100 << 10 : 12 << 10), head = len / 3;
+        char k[32];
+        snprintf(k, sizeof k, "k-%u-%u", me, turn % 9);
+        uint32_t flags = VFS_REPLACE | (pick % 6 == 0 ? VFS_PERSIST : 0);
+        int32_t status;
+        vfs_stat_t before = VFS_STAT_INIT, after = VFS_STAT_INIT;
+        int had = STATUS(vfs_stat(s, k, &before)) == VFS_OK;
+        if (pick % 3 == 0) {
+            unsigned char *data = new_value(len, turn);
+            vfs_writer_t *w = NULL;
+            void *room = NULL;
+            status = STATUS(vfs_create(s, k, 0, flags, &w));
+            if (status == VFS_OK)
+                status = STATUS(vfs_write(w, data, head));
+            if (status == VFS_OK)
+                status = STATUS(vfs_reserve(w, len - head, &room));
+            if (status == VFS_OK) {
+                memcpy(room, data + head, len - head);
+                status = STATUS(vfs_seal(w));
+            } else {
+                QUIET(vfs_abort(w));
+            }
+            free(data);
+        } else {
+            status = put(s, k, len, turn, flags);
+        }
+        if (status == VFS_OK) {
+            CHECK_VALUE(s, k, len, turn);
+            atomic_fetch_add(tier_of(s, k) == 0 ? &crowd->above : &crowd->below, 1);
+        } else {
+            CHECK_INT(status, VFS_ERR_NO_SPACE); /* and nothing has changed */
+            atomic_fetch_add(&crowd->full, 1);
+            CHECK_INT(STATUS(vfs_stat(s, k, &after)), had ? VFS_OK : VFS_ERR_NOT_FOUND);
+            CHECK(!had || after.id == before.id);
+        }
+        for (unsigned other = 0; other < CROWD; other++) {
+            size_t n = 0;
+            if (STATUS(vfs_read(s, say("k-%u-%u", other, turn % 9), 0, got, sizeof got, &n, NULL)) == VFS_OK)
+                CHECK(is_whole(got, n, NULL));
+        }
+        if (pick % 4 == 0 && STATUS(vfs_has(s, k)) == 1)
+            CHECK_OK(vfs_remove(s, k));
+        atomic_fetch_add(&crowd->turns, 1);
+    }
+    for (unsigned i = 0; i < 9; i++) { /* persistent ones too */
+        int32_t status = STATUS(vfs_remove(s, say("k-%u-%u", me, i)));
+        CHECK(status == VFS_OK || status == VFS_ERR_NOT_FOUND);
+    }
+    QUIET(vfs_close(s));
+}
+
+static void crowd_case(const char *a, const char *b, const char *settings, uint64_t keep, int second_fills)
+{
+    pid_t pids[CROWD];
+    unsigned numbers[CROWD];
+    char list[2 * PATH_MAX + 64];
+    uint64_t room_a = free_bytes(a), room_b = free_bytes(b);
+    snprintf(list, sizeof list, "%s%s,%s", a, settings, b);
+    crowd = shared_memory(sizeof *crowd);
+    crowd->tiers = list;
+    crowd->keep = keep;
+    for (unsigned i = 0; i < CROWD; i++) {
+        numbers[i] = i;
+        pids[i] = start_child(in_crowd, &numbers[i]);
+    }
+    /* somebody else fills it meanwhile, and makes room again, over and over */
+    uint64_t least = UINT64_MAX;
+    long long until = now_ms() + PATIENCE_MS; /* (one that failed never has its turns) */
+    for (int round = 0; atomic_load(&crowd->turns) < CROWD * CROWD_TURNS * 3 / 4 && now_ms() < until; round++) {
+        char hog[PATH_MAX];
+        snprintf(hog, sizeof hog, "%s/hog", round % 3 == 2 && second_fills ? b : a);
+        int fd = open(hog, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        if (fd >= 0) { /* (there may be no room even for that) */
+            static char block[64 << 10];
+            for (int i = 0; i < 64 && keep == 0 && write(fd, block, sizeof block) > 0; i++) {
+            }
+            close(fd);
+        }
+        nap(3);
+        least = free_bytes(a) < least ? free_bytes(a) : least;
+        unlink(hog);
+        nap(3);
+    }
+    JOIN_ALL(pids, CROWD);
+    CHECK(atomic_load(&crowd->above) > 0 && atomic_load(&crowd->below) > 0);
+    CHECK(!second_fills || atomic_load(&crowd->full) > 0);
+    /* stores under way at a time may overrun it by what each of them is about to write */
+    CHECK(keep == 0 || least + CROWD * (100 << 10) >= keep);
+    vfs_t *s = open_on(list); /* reaps */
+    CHECK_INT(listed_all(s), 0);
+    CHECK_OK(put(s, "room-again", 20 << 10, 1, 0));
+    CHECK_INT(tier_of(s, "room-again"), 0);
+    QUIET(vfs_close(s));
+    CHECK_INT(free_bytes(a), room_a);
+    if (second_fills)
+        CHECK_INT(free_bytes(b), room_b);
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+    SYS(munmap(crowd, sizeof *crowd));
+}
+
+static void the_crowd(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=256k"), *b = tmpfs_of("b", "size=384k"), *disk = dir_of("disk");
+    const char *big = tmpfs_of("big", "size=4m"), *few = tmpfs_of("few", "size=1m,nr_inodes=24");
+    const char *paths[] = {a, b, disk, big, few};
+    for (int i = 0; i < 5; i++) { /* the skeleton stays, so what is free is compared with it there */
+        vfs_t *s = open_on(paths[i]);
+        QUIET(vfs_close(s));
+    }
+    crowd_case(a, disk, "", 0, 0);
+    crowd_case(a, b, "", 0, 1);
+    crowd_case(few, disk, "", 0, 0);
+    crowd_case(big, disk, "?reserve=3M", 3 << 20, 0);
+    crowd_case(big, disk, "?reserve=75%&max=150K", 3 << 20, 0);
+}
+
 /* ---- what the log hears ---- */
 
 static void the_log(void)
@@ -731,7 +909,8 @@ int main(int argc, char **argv)
         {"bytes", bytes},         {"everywhere", everywhere}, {"inodes", inodes},       {"read-only", read_only_mount},
         {"missing", missing},     {"a-file", a_file},         {"link", dangling_link},  {"forbidden", forbidden},
         {"twice", twice},         {"max", max},               {"reserve", reserve},     {"file-size", file_size},
-        {"log", the_log},         {"descriptors", no_descriptors},
+        {"log", the_log},         {"descriptors", no_descriptors},       {"no-file-size", no_file_size},
+        {"crowd", the_crowd},
     };
     start(argc, argv);
     unsigned fds = descriptors();
