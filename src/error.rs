@@ -299,3 +299,57 @@ impl fmt::Display for ErrnoName {
             ENOTEMPTY ENXIO EOPNOTSUPP EOVERFLOW EPERM EROFS ESTALE ETIMEDOUT ETXTBSY EXDEV)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of `docs/DESIGN.md`, chapter 6, read from the document itself.
+    #[test]
+    fn each_errno_becomes_the_code_of_the_documents_table() {
+        let text = include_str!("../docs/DESIGN.md");
+        let table = text.split("| errno | code |\n|---|---|\n").nth(1).unwrap().split("\n\n").next().unwrap();
+        let mut named = Vec::new();
+        for row in table.lines() {
+            let mut cells = row.trim_matches('|').split('|').map(str::trim);
+            let (errnos, code) = (cells.next().unwrap(), cells.next().unwrap().split('`').nth(1).unwrap());
+            let code = [
+                ("VFS_ERR_NO_SPACE", Code::NoSpace),
+                ("VFS_ERR_NO_MEMORY", Code::NoMemory),
+                ("VFS_ERR_LIMIT", Code::Limit),
+                ("VFS_ERR_PERMISSION", Code::Permission),
+                ("VFS_ERR_READ_ONLY", Code::ReadOnly),
+                ("VFS_ERR_UNSUPPORTED", Code::Unsupported),
+                ("VFS_ERR_BUSY", Code::Busy),
+                ("VFS_ERR_IO", Code::Io),
+            ]
+            .into_iter()
+            .find_map(|(name, it)| (name == code).then_some(it))
+            .unwrap();
+            for errno in 1..134 {
+                let name = ErrnoName(errno).to_string();
+                if errnos.split(", ").any(|listed| listed == name) {
+                    named.push(errno);
+                    assert_eq!(Fault::os(errno, "testing").code(), code, "{name}");
+                } else if errnos == "others" && !named.contains(&errno) {
+                    assert_eq!(Fault::os(errno, "testing").code(), Code::Io, "{name} is not in the table");
+                }
+            }
+        }
+        assert_eq!(named.len(), 18, "{named:?}");
+    }
+
+    #[test]
+    fn what_lacks_room_and_what_is_final_are_told_from_the_rest() {
+        for errno in 1..134 {
+            let room = [libc::ENOSPC, libc::EDQUOT, libc::EFBIG, libc::ENOMEM];
+            assert_eq!(lacks_room(errno), room.contains(&errno), "{}", ErrnoName(errno));
+            let fault = Fault::os(errno, "testing");
+            assert_eq!(fault.is_final(), [libc::EMFILE, libc::ENFILE].contains(&errno), "{}", ErrnoName(errno));
+            let lost = [libc::ENOENT, libc::ENOTDIR, libc::ESTALE];
+            assert_eq!(fault.is_lost_ground(), lost.contains(&errno), "{}", ErrnoName(errno));
+            assert!(Fault::last(Code::Io, errno, "testing").is_final());
+            assert!(!Fault::last(Code::Io, errno, "testing").is_lost_ground());
+        }
+    }
+}

@@ -21,6 +21,7 @@ c_tests! {
     a_tier_that_fills_while_eight_processes_store_serves_each_or_the_next_does: "full_tier" "crowd";
     the_log_hears_of_changes_and_not_of_every_store: "full_tier" "log";
     no_descriptors_is_a_limit_at_once_and_changes_nothing: "full_tier" "descriptors";
+    few_descriptors_are_a_limit_or_enough_for_every_call_and_for_threads: "full_tier" "few-descriptors";
     a_stream_that_outgrows_its_tier_moves_on: "streaming" "outgrow";
     a_stream_moves_to_and_from_memory: "streaming" "memory";
     reserved_memory_cannot_fault: "streaming" "no-fault";

@@ -98,3 +98,10 @@ fn interrupted_full_and_exhausted_calls_change_nothing() {
     let some = ["stream", "replace-foreign", "down-persistent-owned", "up-foreign", "remove-foreign", "shutdown"];
     failing(&some, &["EINTR", "ENOSPC", "ENOMEM", "EMFILE"]);
 }
+
+/// The other errnos, one a call, in turn.
+#[test]
+fn whatever_a_call_of_the_system_answers_it_changes_nothing() {
+    failing(&["store-below", "stream-over", "persist-over-foreign", "down-own", "close-below", "reap"], &["OTHERS"]);
+    failing(&["memory-spills", "memory-takes", "memory-removes", "memory-closes", "close"], &["EIO"]);
+}

@@ -598,6 +598,136 @@ static void file_size(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* Every call with every number of descriptors left, from none. */
+enum { N_WRITE, N_WRITE_ON, N_RESERVE, N_SEAL, N_ABORT, N_REMOVE_OWNED, N_NEXT, N_TIER, N_HAS_NOT, N_REPLACE_DOWN, N_SHUTDOWN, N_CLOSE, N_CALLS };
+
+static int32_t with_few(int which, vfs_t *s, vfs_writer_t *w, vfs_list_t *list)
+{
+    static unsigned char data[50000];
+    const char *key, *keys[1] = {"k"};
+    vfs_stat_t stat = VFS_STAT_INIT;
+    vfs_tier_stat_t tier = VFS_TIER_STAT_INIT;
+    void *room;
+    switch (which) {
+    case N_WRITE: return STATUS(vfs_write(w, data, 100));
+    case N_WRITE_ON: return STATUS(vfs_write(w, data, sizeof data));
+    case N_RESERVE: return STATUS(vfs_reserve(w, sizeof data, &room));
+    case N_SEAL: return STATUS(vfs_seal(w));
+    case N_ABORT: QUIET(vfs_abort(w)); return VFS_OK;
+    case N_REMOVE_OWNED: return STATUS(vfs_remove_owned(s, keys, 1));
+    case N_NEXT: return STATUS(vfs_list_next(list, &key, &stat));
+    case N_TIER: return STATUS(vfs_tier_stat(s, 0, &tier));
+    case N_HAS_NOT: return STATUS(vfs_has(s, "nobody"));
+    case N_REPLACE_DOWN: return STATUS(vfs_store(s, "k", data, sizeof data, VFS_REPLACE));
+    case N_SHUTDOWN: return STATUS(vfs_shutdown(s));
+    default: QUIET(vfs_close(s)); return VFS_OK;
+    }
+}
+
+static struct few {
+    vfs_t *s;
+    int number;
+    _Atomic int *limits, *fine;
+} few[8];
+
+static void *few_in_thread(void *arg)
+{
+    struct few *me = arg;
+    for (int i = 0; i < 40; i++) {
+        char k[32];
+        unsigned char got[4000];
+        size_t len;
+        snprintf(k, sizeof k, "t-%d", me->number);
+        int32_t status = put(me->s, k, (size_t)(i % 2 ? 1000 : 30000), (uint64_t)i, VFS_REPLACE);
+        if (status == VFS_OK)
+            status = STATUS(vfs_read(me->s, k, 0, got, sizeof got, &len, NULL));
+        if (status != VFS_OK && status != VFS_ERR_LIMIT)
+            FAIL("thread %d of eight, few descriptors: %s: %s", me->number, status_name(status), vfs_last_error());
+        atomic_fetch_add(status == VFS_OK ? me->fine : me->limits, 1);
+    }
+    return NULL;
+}
+
+static void few_descriptors(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    struct rlimit limit, was;
+    SYS(getrlimit(RLIMIT_NOFILE, &was));
+    _Atomic int limits = 0, fine = 0;
+    long points = 0;
+    for (int which = 0; which < N_CALLS; which++) {
+        for (int extra = 0; extra < 14; extra++, points++) {
+            vfs_t *s = open_on(say("%s?max=20K,%s", a, b)), *other = open_on(say("%s,%s", a, b));
+            vfs_writer_t *w = NULL;
+            vfs_list_t *list = NULL;
+            CHECK_OK(put(other, "bystander", 700, 2, 0));
+            CHECK_OK(put(s, "k", 5000, 1, 0));
+            CHECK_OK(vfs_create(s, "w", 0, 0, &w));
+            CHECK_OK(vfs_write(w, "abc", 3));
+            CHECK_OK(vfs_list_open(s, &list));
+            int top = open("/", O_RDONLY | O_CLOEXEC);
+            SYS(top);
+            close(top);
+            limit = was;
+            limit.rlim_cur = (rlim_t)(top + extra);
+            SYS(setrlimit(RLIMIT_NOFILE, &limit));
+            int32_t status = with_few(which, s, w, list);
+            SYS(setrlimit(RLIMIT_NOFILE, &was));
+            if (status == VFS_ERR_LIMIT)
+                limits++;
+            else if (status == VFS_OK || (which == N_HAS_NOT && status == 0))
+                fine++;
+            else
+                FAIL("call %d with room for %d descriptors: %s: %s", which, extra, status_name(status), vfs_last_error());
+            CHECK_VALUE(other, "bystander", 700, 2);
+            if (status != VFS_OK && which < N_SHUTDOWN) {
+                CHECK_VALUE(other, "k", 5000, 1);
+                CHECK_IS(vfs_has(other, "w"), 0);
+                if (which != N_SEAL) /* and the same call works now */
+                    CHECK(with_few(which, s, w, list) >= 0);
+            }
+            if (which != N_SEAL && which != N_ABORT)
+                QUIET(vfs_abort(w));
+            QUIET(vfs_list_close(list));
+            if (which != N_CLOSE)
+                QUIET(vfs_close(s));
+            CHECK_OK(vfs_reap(other, NULL)); /* what could not be removed */
+            CHECK_INT(listed_all(other), 1);
+            QUIET(vfs_close(other));
+        }
+    }
+    CHECK(limits >= 5 && fine >= 5);
+    tell_points("few descriptors", points);
+    /* eight threads share the few that are left */
+    limits = fine = 0;
+    vfs_t *s = open_on(say("%s?max=20K,%s", a, b));
+    CHECK_OK(put(s, "bystander", 700, 2, 0));
+    for (int extra = 0; extra < 16; extra += 3) {
+        pthread_t threads[8];
+        limit = was;
+        limit.rlim_cur = (rlim_t)(descriptors() + 3 + (unsigned)extra);
+        for (int i = 0; i < 8; i++) {
+            few[i] = (struct few){s, i, &limits, &fine};
+            CHECK_INT(pthread_create(&threads[i], NULL, few_in_thread, &few[i]), 0);
+        }
+        SYS(setrlimit(RLIMIT_NOFILE, &limit));
+        for (int i = 0; i < 8; i++)
+            CHECK_INT(pthread_join(threads[i], NULL), 0);
+        SYS(setrlimit(RLIMIT_NOFILE, &was));
+        CHECK_VALUE(s, "bystander", 700, 2);
+        for (int i = 0; i < 8; i++) {
+            char k[32];
+            snprintf(k, sizeof k, "t-%d", i);
+            CHECK_OK(put(s, k, 1234, 5, VFS_REPLACE));
+            CHECK_VALUE(s, k, 1234, 5);
+        }
+    }
+    CHECK(atomic_load(&fine) > 0);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
 /* No file may have a byte: what is empty, and what lies elsewhere, is stored all the same. */
 static void no_file_size(void)
 {
@@ -910,7 +1040,7 @@ int main(int argc, char **argv)
         {"missing", missing},     {"a-file", a_file},         {"link", dangling_link},  {"forbidden", forbidden},
         {"twice", twice},         {"max", max},               {"reserve", reserve},     {"file-size", file_size},
         {"log", the_log},         {"descriptors", no_descriptors},       {"no-file-size", no_file_size},
-        {"crowd", the_crowd},
+        {"crowd", the_crowd},     {"few-descriptors", few_descriptors},
     };
     start(argc, argv);
     unsigned fds = descriptors();

@@ -275,8 +275,7 @@ int main(int argc, char **argv)
         CHECK(total - before > CALLS); /* some were refused, so this does test something */
     }
     CHECK(atomic_load(&logged) > 0);
-    if (getenv("VFS_POINTS"))
-        printf("no memory: %ld points\n", total);
+    tell_points("no memory", total);
     CHECK_INT(descriptors(), fds);
     CHECK_NOTHING_LEFT(a);
     CHECK_NOTHING_LEFT(b);
