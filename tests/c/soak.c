@@ -5,7 +5,7 @@
  *
  *   soak SCRATCH short               some seconds of each, silent: a test
  *   soak SCRATCH races               on few keys, with nobody killed, and delays where names are made and removed
- *   soak SCRATCH long SECONDS        rounds of a minute, and at the end a table
+ *   soak SCRATCH long SECONDS        calm and wild rounds in turn, and at the end a table
  *
  * SOAK_SEED tells the seed; a failure prints it. */
 #include "harness.h"
@@ -926,6 +926,20 @@ static void check_workers(void)
                      WIFSIGNALED(state) ? WTERMSIG(state) : WEXITSTATUS(state));
 }
 
+/* A word every five minutes. */
+static void tell_progress(void)
+{
+    static long long next;
+    long long now = now_ms();
+    if (next && now > next) {
+        printf("%" PRIu64 " answers checked, %" PRIu64 " kills, %" PRIu64 " s of rounds done\n", figures->judged,
+               figures->kills, figures->seconds);
+        fflush(stdout);
+    }
+    if (now > next)
+        next = now + 300 * 1000;
+}
+
 static void run_round(int is_calm, int seconds, uint64_t seed)
 {
     static char what[64];
@@ -946,6 +960,7 @@ static void run_round(int is_calm, int seconds, uint64_t seed)
     while (now_ms() < until) {
         nap(2 + roll(&chance, 40));
         check_workers();
+        tell_progress();
         int i = (int)roll(&chance, WORKERS);
         unsigned act = roll(&chance, 10);
         if (racing)
@@ -1054,15 +1069,11 @@ int main(int argc, char **argv)
         printf("SOAK_SEED=%" PRIu64 "\n", seed);
         fflush(stdout);
     }
+    int most = total < 120 ? (total + 1) / 2 : total < 360 ? 60 : total / 6;
     for (int round = 0, left = total; left > 0; round++) {
-        int most = total < 120 ? (total + 1) / 2 : 60, seconds = left < most ? left : most;
+        int seconds = left < most ? left : most;
         run_round(round % 2 == 0, seconds, seed + (uint64_t)round);
         left -= seconds;
-        if (is_long && round % 5 == 4) {
-            printf("%d of %d s, %" PRIu64 " answers checked, %" PRIu64 " kills\n", total - left, total, figures->judged,
-                   figures->kills);
-            fflush(stdout);
-        }
     }
     if (is_long)
         print_figures();
