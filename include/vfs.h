@@ -789,7 +789,7 @@ void vfs_list_close(vfs_list_t *list);
  * success it is how many blobs, finished or not, were removed.
  *
  * Returns:
- * - VFS_OK: no dead owner is left on a tier that can be used.
+ * - VFS_OK: no dead owner is left on a tier that can be used, but what another is reaping now.
  * - VFS_ERR_INVALID: `store` is NULL.
  * - VFS_ERR_READ_ONLY: the store was opened with VFS_READ_ONLY, or a filesystem is read-only.
  * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE, VFS_ERR_BUSY,
