@@ -23,4 +23,6 @@ c_tests! {
     a_directory_listed_twice_is_told_once: "attacked" "listed-twice";
     the_log_ends_with_the_truth: "attacked" "last-word";
     a_persistent_state_replaced_often_stays_within_max: "attacked" "persistent-state";
+    waits_end_and_the_log_speaks_though_the_clock_leaps_back: "attacked" "clock-leaps";
+    blobs_with_odd_times_are_replaced_up_and_down: "attacked" "odd-times";
 }

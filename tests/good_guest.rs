@@ -7,6 +7,7 @@ c_tests! {
     signals_are_left_as_they_were: "guest" "signals";
     interruptions_are_not_seen: "guest" "interrupted";
     a_cancelled_thread_ends_between_calls: "guest" "cancelled";
+    a_storm_of_cancellations_leaves_no_lock_and_no_descriptor: "guest" "cancel-storm";
     closed_standard_streams_are_not_taken: "guest" "closed-streams";
     a_broken_stderr_is_not_written_to: "guest" "broken-stderr";
     a_small_stack_is_enough: "guest" "small-stack";

@@ -9,6 +9,9 @@ c_tests! {
     a_stream_survives_the_loss_of_its_ground_or_says_so: "ground" "streams";
     an_owner_on_new_ground_is_alive: "ground" "alive";
     threads_go_on_while_the_ground_goes: "ground" "threads";
+    systemd_tmpfiles_leaves_alone_what_is_used: "ground" "aged";
+    a_cleaner_that_was_there_first_is_kept_away_from_then_on: "ground" "cleaner-first";
+    a_tier_remounted_empty_or_read_only_costs_what_was_in_it: "ground" "remounted";
     lost_between_any_two_calls_of_a_store: "vanish" "store";
     lost_between_any_two_calls_of_a_larger_store: "vanish" "store-large";
     lost_between_any_two_calls_of_a_persistent_store: "vanish" "persist";

@@ -850,6 +850,91 @@ static void persistent_state(void)
     CHECK_NOTHING_LEFT(a);
 }
 
+/* ---- clocks ---- */
+
+static void *leap_back(void *arg)
+{
+    usleep(400000);
+    later_by = 0;
+    return arg;
+}
+
+static void holding(void *tier)
+{
+    int fd = open(say("%s/\\lock", own_tier_dir(tier, geteuid())), O_RDWR | O_CLOEXEC);
+    SYS(fd);
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    SYS(fcntl(fd, F_OFD_SETLKW, &all));
+    atomic_store(&steps->child, 1);
+    sleep_for_ever();
+}
+
+static void *wait_for_key(void *arg)
+{
+    CHECK_IS(put(store, "k", 100, 1, 0), VFS_ERR_BUSY);
+    return arg;
+}
+
+/* The monotonic clock leaps back, as it may in a program that was frozen and thawed elsewhere. */
+static void clock_leaps(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    struct timespec began, ended;
+    later_by = 100000;
+    store = open_logging(say("%s?max=20,%s", a, b));
+    CHECK_OK(put(store, "large", 100, 1, VFS_REPLACE));
+    CHECK_INT(last_level, VFS_LOG_WARNING);
+    later_by = 0;
+    CHECK_OK(put(store, "small", 10, 1, VFS_REPLACE));
+    CHECK_OK(put(store, "large", 100, 2, VFS_REPLACE));
+    CHECK_INT(told, 3); /* the limit on how often is not one of a day */
+    /* waits for another process, and for another thread */
+    pid_t child = start_child(holding, (void *)(uintptr_t)a);
+    AWAIT(&steps->child, 1);
+    later_by = 100000;
+    clock_gettime(CLOCK_BOOTTIME, &began);
+    pthread_t first = run_thread(wait_for_key, NULL), second = run_thread(wait_for_key, NULL);
+    end_thread(run_thread(leap_back, NULL));
+    end_thread(first);
+    end_thread(second);
+    clock_gettime(CLOCK_BOOTTIME, &ended);
+    CHECK(ended.tv_sec - began.tv_sec < 60);
+    kill_child(child);
+    QUIET(vfs_close(store));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* Blobs of times to come, and of none: a replace orders them all the same. */
+static void odd_times(void)
+{
+    static const time_t times[] = {4000000000, 0, 1};
+    const char *a = dir_of("a"), *b = dir_of("b");
+    for (int i = 0; i < 3; i++) {
+        uint64_t ids[4];
+        vfs_stat_t stat = VFS_STAT_INIT;
+        vfs_t *s = open_on(say("%s?max=7K,%s", a, b)), *reader = open_as(list_of(a, b), "harness", VFS_READ_ONLY);
+        for (int n = 0; n < 4; n++) { /* down, up, down */
+            size_t len = n % 2 ? 9000 : 6000;
+            const char *tier = n % 2 ? b : a;
+            CHECK_OK(put(s, "k", len, (uint64_t)n, VFS_REPLACE | VFS_PERSIST));
+            struct timespec at[2] = {{times[i], 0}, {times[i], 0}};
+            CHECK_OK(vfs_stat(reader, "k", &stat));
+            ids[n] = stat.id;
+            for (int m = 0; m < n; m++)
+                CHECK(ids[m] != ids[n]);
+            SYS(utimensat(AT_FDCWD, say("%s/harness/objects/k", own_tier_dir(tier, geteuid())), at, 0));
+            CHECK_VALUE(reader, "k", len, (uint64_t)n);
+        }
+        CHECK_OK(vfs_remove(s, "k"));
+        CHECK_ABSENT(reader, "k");
+        QUIET(vfs_close(reader));
+        QUIET(vfs_close(s));
+    }
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -879,6 +964,8 @@ int main(int argc, char **argv)
         {"listed-twice", listed_twice},
         {"last-word", last_word},
         {"persistent-state", persistent_state},
+        {"clock-leaps", clock_leaps},
+        {"odd-times", odd_times},
     };
     start(argc, argv);
     steps = shared_memory(sizeof *steps);

@@ -1,6 +1,8 @@
 /* fork: the child reads what it inherited, changes nothing, and keeps no dead owner alive. One MODE a case. */
 #include "harness.h"
 
+#include <spawn.h>
+
 static const char *A, *B;
 static char tiers[2 * PATH_MAX + 16];
 
@@ -240,6 +242,16 @@ static void *busy_thread(void *arg)
         CHECK_OK(vfs_list_open(me->s, &list));
         QUIET(vfs_list_close(list));
         CHECK_IS(vfs_has(me->s, "absent"), 0);
+        vfs_writer_t *w = NULL;
+        CHECK_OK(vfs_create(me->s, say("streamed-%d", me->number), 0, VFS_REPLACE, &w));
+        CHECK_OK(vfs_write(w, "abc", 3));
+        CHECK_OK(vfs_seal(w));
+        if (i % 8 == 3) {
+            CHECK_OK(vfs_reap(me->s, NULL));
+            vfs_t *another = open_as(tiers, "another", 0);
+            CHECK_OK(put(another, say("busy-%d", me->number), 100, 1, 0));
+            QUIET(vfs_close(another));
+        }
         if (i % 8 == 7)
             CHECK_OK(vfs_remove(me->s, say("busy-%d", me->number)));
     }
@@ -340,6 +352,12 @@ static void exec(void)
         _exit(4);
     }
     JOIN(pid);
+    /* by posix_spawn, and through a shell */
+    char program[PATH_MAX] = "", *const args[] = {"forking", at, "look", NULL};
+    CHECK(readlink("/proc/self/exe", program, sizeof program - 1) > 0);
+    CHECK_INT(posix_spawn(&pid, program, NULL, NULL, args, environ), 0);
+    JOIN(pid);
+    CHECK_INT(system(say("exec '%.500s' '%.500s' look", program, at)), 0);
     CHECK_VALUE(s, "small", 5000, 1);
     CHECK_OK(put(s, "after", 5000, 5, 0));
     CHECK_OK(vfs_seal(w));

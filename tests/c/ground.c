@@ -380,6 +380,165 @@ static void threads(void)
     nothing_left();
 }
 
+/* ---- those who clean directories that nobody uses ---- */
+
+static int clean(const char *config)
+{
+    return system(say("systemd-tmpfiles --clean '%s' >/dev/null 2>&1", config));
+}
+
+static void put_old_file(const char *path)
+{
+    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    SYS(fd);
+    close(fd);
+}
+
+static void aged(void)
+{
+    two_tiers();
+    const char *config = path_of("clean.conf");
+    put_old_file(config);
+    SYS(put_text(config, say("e %s - - - 1s\n", A)));
+    if (system("systemd-tmpfiles --version >/dev/null 2>&1") != 0) {
+        skipped("no systemd-tmpfiles here");
+        return;
+    }
+    /* one that stores, and then one that only reads: all is kept, though it is old */
+    vfs_writer_t *w = NULL;
+    vfs_t *s = open_on(tiers);
+    CHECK_OK(put(s, "owned", 5000, 1, 0));
+    CHECK_OK(put(s, "kept", 5000, 2, VFS_PERSIST));
+    CHECK_OK(vfs_create(s, "streamed", 0, 0, &w));
+    CHECK_OK(vfs_write(w, "abc", 3));
+    for (int reads = 0; reads < 2; reads++) {
+        SYS(mkdir(say("%s/stray", A), 0700));
+        put_old_file(say("%s/stray/file", A));
+        nap(2500);
+        CHECK_INT(clean(config), 0);
+        CHECK(access(say("%s/stray/file", A), F_OK) != 0); /* it did clean */
+        rmdir(say("%s/stray", A));
+        CHECK_VALUE(s, "kept", 5000, 2);
+        CHECK(access(say("%s/\\lock", own_tier_dir(A, geteuid())), F_OK) == 0);
+        if (reads == 0) {
+            CHECK_VALUE(s, "owned", 5000, 1);
+            CHECK_OK(vfs_seal(w));
+            CHECK_INT(tier_of(s, "streamed"), 0);
+            QUIET(vfs_close(s));
+            s = open_as(tiers, "harness", VFS_READ_ONLY);
+        }
+    }
+    QUIET(vfs_close(s));
+    /* nobody uses it any more: it may go, and the next store makes it anew */
+    nap(2500);
+    CHECK_INT(clean(config), 0);
+    CHECK(access(say("%s/harness/objects/kept", own_tier_dir(A, geteuid())), F_OK) != 0);
+    s = open_on(tiers);
+    CHECK_OK(put(s, "owned", 5000, 1, 0));
+    CHECK_INT(tier_of(s, "owned"), 0);
+    QUIET(vfs_close(s));
+    nothing_left();
+}
+
+/* A cleaner looks at our directory just when a store is opened there. */
+static void cleaner_first(void)
+{
+    two_tiers();
+    QUIET(vfs_close(open_on(tiers)));
+    for (int reads = 0; reads < 2; reads++) {
+        int cleaner = open(own_tier_dir(A, geteuid()), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        SYS(cleaner);
+        SYS(flock(cleaner, LOCK_EX | LOCK_NB));
+        vfs_t *s = open_as(tiers, "harness", reads ? VFS_READ_ONLY : 0);
+        SYS(flock(cleaner, LOCK_UN));
+        if (reads)
+            CHECK_IS(vfs_has(s, "absent"), 0);
+        else
+            CHECK_OK(put(s, "k", 100, 1, 0));
+        CHECK(flock(cleaner, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK);
+        QUIET(vfs_close(s));
+        SYS(flock(cleaner, LOCK_EX | LOCK_NB));
+        close(cleaner);
+    }
+    nothing_left();
+}
+
+/* ---- remounted, with users who stay ---- */
+
+static void remounted(void)
+{
+    own_mounts();
+    B = dir_of("b");
+    A = tmpfs_of("a", "size=1m");
+    snprintf(tiers, sizeof tiers, "%s,%s", A, B);
+    vfs_t *s = open_on(tiers), *reader = open_as(tiers, "harness", VFS_READ_ONLY);
+    vfs_view_t view = {0};
+    vfs_writer_t *w = NULL;
+    vfs_list_t *list = NULL;
+    const char *key = NULL;
+    vfs_stat_t stat = VFS_STAT_INIT;
+    CHECK_OK(put(s, "near", 5000, 1, 0));
+    CHECK_OK(put(s, "kept", 5000, 2, VFS_PERSIST));
+    CHECK_OK(vfs_map(reader, "near", &view, NULL));
+    CHECK_OK(vfs_list_open(s, &list));
+    CHECK_OK(vfs_create(s, "streamed", 0, 0, &w));
+    CHECK_OK(vfs_write(w, "abc", 3));
+    /* the path leads to the same directory, which cannot be written there */
+    SYS(mount(A, A, "none", MS_BIND, NULL));
+    SYS(mount("none", A, "none", MS_REMOUNT | MS_BIND | MS_RDONLY, NULL));
+    vfs_t *later = open_on(tiers);
+    CHECK_VALUE(later, "near", 5000, 1);
+    CHECK_VALUE(reader, "near", 5000, 1);
+    CHECK_OK(put(later, "later", 300, 3, 0));
+    CHECK_INT(tier_of(later, "later"), 1);
+    CHECK_INT(tier_stat(later, 0).last_errno, EROFS);
+    CHECK_IS(put(later, "near", 10, 1, 0), VFS_ERR_EXISTS);
+    CHECK_IS(vfs_remove(later, "kept"), VFS_ERR_READ_ONLY);
+    CHECK_IS(put(later, "kept", 10, 1, VFS_REPLACE), VFS_ERR_READ_ONLY);
+    CHECK_VALUE(s, "kept", 5000, 2);
+    CHECK_VALUE(s, "later", 300, 3);
+    CHECK_IS(put(s, "later", 10, 1, 0), VFS_ERR_EXISTS);
+    SYS(umount2(A, MNT_DETACH));
+    CHECK_OK(put(later, "again", 300, 4, 0));
+    CHECK_INT(tier_of(later, "again"), 0);
+    CHECK_VALUE(s, "again", 300, 4);
+    QUIET(vfs_close(later));
+    /* remounted empty */
+    SYS(umount2(A, MNT_DETACH));
+    mount_tmpfs(A, "size=1m");
+    later = open_on(tiers);
+    check_works(s, later, 5);
+    nap(1100); /* what is found is looked at once a second */
+    CHECK_ABSENT(reader, "near");
+    CHECK(is_value_at(view.data, view.len, 0, 1, 5000));
+    QUIET(vfs_unmap(&view));
+    for (int32_t status = VFS_OK; status != VFS_ERR_NOT_FOUND;)
+        status = STATUS(vfs_list_next(list, &key, &stat));
+    QUIET(vfs_list_close(list));
+    CHECK_OK(vfs_write(w, "def", 3));
+    CHECK_OK(vfs_seal(w));
+    CHECK_INT(tier_of(later, "streamed"), 0);
+    QUIET(vfs_close(later));
+    CHECK_OK(put(s, "kept", 5000, 6, VFS_PERSIST));
+    QUIET(vfs_close(s));
+    /* the whole filesystem becomes read-only under a reader */
+    CHECK_VALUE(reader, "kept", 5000, 6);
+    SYS(mount("none", A, "none", MS_REMOUNT | MS_RDONLY, NULL));
+    s = open_on(tiers);
+    CHECK_VALUE(s, "kept", 5000, 6);
+    CHECK_VALUE(reader, "kept", 5000, 6);
+    CHECK_OK(put(s, "new", 300, 7, 0));
+    CHECK_INT(tier_of(s, "new"), 1);
+    CHECK_IS(vfs_remove(s, "kept"), VFS_ERR_READ_ONLY);
+    SYS(mount("none", A, "none", MS_REMOUNT, NULL));
+    CHECK_OK(vfs_remove(s, "kept"));
+    CHECK_OK(put(s, "newer", 300, 7, 0));
+    CHECK_INT(tier_of(s, "newer"), 0);
+    QUIET(vfs_close(reader));
+    QUIET(vfs_close(s));
+    nothing_left();
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -387,7 +546,8 @@ int main(int argc, char **argv)
         void (*run)(void);
     } modes[] = {
         {"deleted", deleted}, {"parts", parts}, {"mounted", mounted}, {"tier", tier},
-        {"streams", streams}, {"alive", alive}, {"threads", threads},
+        {"streams", streams}, {"alive", alive}, {"threads", threads}, {"aged", aged},
+        {"cleaner-first", cleaner_first}, {"remounted", remounted},
     };
     start(argc, argv);
     unsigned fds = descriptors();

@@ -231,6 +231,44 @@ static void cancelled(void)
     nothing_left();
 }
 
+/* Threads are cancelled all the time; others go on, and no lock or descriptor is left. */
+static void cancel_storm(void)
+{
+    enum { VICTIMS = 4 };
+    two_tiers();
+    vfs_t *s = open_on(tiers);
+    workout(s, 100);
+    unsigned fds = descriptors();
+    struct victim victims[VICTIMS];
+    pthread_t threads[VICTIMS];
+    memset(victims, 0, sizeof victims);
+    for (int i = 0; i < 240 + VICTIMS; i++) {
+        struct victim *v = &victims[i % VICTIMS];
+        void *result = NULL;
+        if (i >= VICTIMS) {
+            if (i % 3 == 0)
+                AWAIT(&v->turns, 1);
+            CHECK_INT(pthread_cancel(threads[i % VICTIMS]), 0);
+            CHECK_OK(put(s, "steady", 500, (uint64_t)i, VFS_REPLACE));
+            CHECK_INT(pthread_join(threads[i % VICTIMS], &result), 0);
+            CHECK(result == PTHREAD_CANCELED);
+            CHECK_INT(v->inside, 0);
+            CHECK_VALUE(s, "steady", 500, i);
+        }
+        v->s = s;
+        v->number = i % VICTIMS;
+        v->turns = 0;
+        if (i < 240)
+            CHECK_INT(pthread_create(&threads[i % VICTIMS], NULL, to_be_cancelled, v), 0);
+    }
+    CHECK_INT(descriptors(), fds);
+    for (int i = 0; i < VICTIMS; i++)
+        workout(s, i); /* no key is held */
+    CHECK_INT(listed_all(s), 1);
+    QUIET(vfs_close(s));
+    nothing_left();
+}
+
 /* ---- closed standard streams ---- */
 
 static _Atomic int chatting;
@@ -522,6 +560,7 @@ int main(int argc, char **argv)
         {"signals", signals},
         {"interrupted", interrupted},
         {"cancelled", cancelled},
+        {"cancel-storm", cancel_storm},
         {"closed-streams", closed_streams},
         {"broken-stderr", broken_stderr},
         {"small-stack", small_stack},
