@@ -29,7 +29,8 @@
  *
  * - A process made by _Fork or by a raw clone without exec does not run our handler of fork, so
  *   it keeps its parent's owner alive and must not use the parent's handles. fork, vfork with
- *   exec, and posix_spawn are fine.
+ *   exec, and posix_spawn are fine. A copy of the library that was loaded by dlmopen hears of no
+ *   fork either: there too a child keeps the owners of its parent alive.
  *
  * - libvfs.so stays loaded after dlclose. libvfs.a inside a plugin does not: never unload such a
  *   plugin.
@@ -51,6 +52,18 @@
  * - If a directory of a tier is mounted over or moved, new blobs go to what the path now leads
  *   to, and what lay below is no longer found by name. What a reader already holds, a view or a
  *   read under way, stays.
+ *
+ * - Delete all of a tier's vfs1-UID or nothing. Whoever deletes the directory `owners` alone makes
+ *   persistent blobs of those that had an owner: nothing else tells whose they were. A link put in
+ *   place of a directory in there is refused by those who open the store, but followed by those
+ *   who have it open.
+ *
+ * - A host that closes descriptors which it did not open (closefrom) closes ours too. Calls on
+ *   handles that were open then fail with codes; but a writer begun before would write to whatever
+ *   has its number next, and vfs_close closes such numbers. Close stores first.
+ *
+ * - If the clock is set back, a blob that a process with fewer tiers stored below another's may be
+ *   taken for what that one replaced, and go with it.
  *
  *
  * CONVENTIONS
