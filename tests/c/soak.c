@@ -984,6 +984,8 @@ static void run_round(int is_calm, int seconds, uint64_t seed)
             vandalise();
         }
     }
+    for (int tier = 0; tier < 2; tier++)
+        mend_tier(tier);
     /* some close, others are killed */
     for (int i = 0; i < WORKERS; i++) {
         if (stopped_until[i])
@@ -1000,8 +1002,6 @@ static void run_round(int is_calm, int seconds, uint64_t seed)
             JOIN(pids[i]);
     while (waitpid(-1, NULL, 0) > 0) { /* children of the killed */
     }
-    for (int tier = 0; tier < 2; tier++)
-        mend_tier(tier);
     for (int i = 0; i < away_number; i++) {
         for (int tier = 0; tier < 3; tier++)
             try_remove_tree(say("%s/away-%d", tier_dirs[tier], i));
