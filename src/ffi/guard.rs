@@ -21,7 +21,7 @@ impl Failure {
         Failure::Boundary(Code::Invalid, why)
     }
 
-    fn code(&self) -> Code {
+    pub fn code(&self) -> Code {
         match self {
             Failure::Store(error) => error.code(),
             Failure::Boundary(code, _) => *code,

@@ -276,6 +276,37 @@ fn a_key_is_looked_at_no_further_than_it_can_be_long() {
 }
 
 #[test]
+fn a_blob_that_lacks_a_part_is_not_sealed_whyever_the_part_was_refused() {
+    let at = Opened::new();
+    let some = b"some".as_ptr().cast::<c_void>();
+    let mut memory = null_mut();
+    // SAFETY: as the header asks, or what it says is refused.
+    unsafe {
+        let w = at.create(c"w");
+        fails(vfs_write(w, null(), 1), VFS_ERR_INVALID, "vfs_write");
+        assert_eq!(vfs_write(w, some, 0), 0); // nothing is no part
+        fails(vfs_seal(w), VFS_ERR_INVALID, "vfs_seal \"w\"");
+        for refused in [0, 1, 2] {
+            let w = at.create(c"w");
+            assert_eq!(vfs_write(w, some, 4), 0);
+            let status = match refused {
+                0 => vfs_write(w, some, usize::MAX),
+                1 => vfs_reserve(w, usize::MAX, &mut memory),
+                _ => vfs_reserve(w, 4, null_mut()),
+            };
+            assert_eq!(status, VFS_ERR_INVALID as i32);
+            fails(vfs_seal(w), VFS_ERR_INVALID, "last part was refused");
+            assert_eq!(at.has(c"w"), 0);
+        }
+        let w = at.create(c"w");
+        fails(vfs_write(w, null(), 1), VFS_ERR_INVALID, "vfs_write");
+        assert_eq!(vfs_write(w, some, 1), 0); // a later part
+        assert_eq!(vfs_seal(w), 0, "{}", last());
+    }
+    assert_eq!(at.has(c"w"), 1);
+}
+
+#[test]
 fn removing_many_tries_them_all_and_tells_the_first_failure() {
     let at = Opened::new();
     for key in [c"a", c"b", c"c"] {

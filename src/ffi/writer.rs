@@ -78,7 +78,8 @@ pub unsafe extern "C" fn vfs_write(writer: *mut vfs_writer_t, data: *const c_voi
         guard::status("vfs_write", writer, |call| {
             let vfs_writer_t { writer, key } = args::handle_mut(writer, "writer is NULL")?;
             call.key = Some(*key);
-            Ok(writer.write(args::bytes(data, len)?)?)
+            let data = args::bytes(data, len).inspect_err(|failure| writer.lacks(failure.code()))?;
+            Ok(writer.write(data)?)
         })
     }
 }
@@ -111,8 +112,9 @@ pub unsafe extern "C" fn vfs_reserve(writer: *mut vfs_writer_t, len: usize, out:
         guard::status("vfs_reserve", writer, |call| {
             let vfs_writer_t { writer, key } = args::handle_mut(writer, "writer is NULL")?;
             call.key = Some(*key);
-            args::not_null(out, "out is NULL")?;
-            let memory = writer.reserve(args::length(len)?)?;
+            let checked = args::not_null(out, "out is NULL").and_then(|()| args::length(len));
+            let len = checked.inspect_err(|failure| writer.lacks(failure.code()))?;
+            let memory = writer.reserve(len)?;
             out.write(if memory.is_empty() { null_mut() } else { memory.as_mut_ptr().cast() });
             Ok(())
         })

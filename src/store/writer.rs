@@ -20,9 +20,17 @@ pub struct Writer {
     /// `None` once it is sealed or lost.
     draft: Option<Draft>,
     /// Why the last part was refused, until a later one is taken: what lacks a part must not be published unnoticed.
-    refused: Option<(Code, i32)>,
+    refused: Option<Refused>,
     /// Memory handed out by `reserve`, whose bytes count at the next call.
     region: Option<Region>,
+}
+
+#[derive(Clone, Copy)]
+struct Refused {
+    code: Code,
+    errno: i32,
+    /// The call had bytes of its own: to try again what was pending before it does not mend that.
+    lost: bool,
 }
 
 /// Copies an older draft, then what is pending, into a new one.
@@ -101,24 +109,39 @@ impl Writer {
         Ok(())
     }
 
-    /// Remembers how a part fared.
-    fn note<T>(&mut self, answer: Result<T>) -> Result<T> {
-        self.refused = answer.as_ref().err().map(|error| (error.code(), error.errno()));
+    /// Remembers how a part of `len` bytes fared.
+    fn note<T>(&mut self, len: usize, answer: Result<T>) -> Result<T> {
+        match &answer {
+            Err(error) => self.refuse(error.code(), error.errno(), len > 0),
+            Ok(_) if len > 0 || self.refused.is_some_and(|refused| !refused.lost) => self.refused = None,
+            Ok(_) => {} // nothing is no part
+        }
         answer
+    }
+
+    fn refuse(&mut self, code: Code, errno: i32, lost: bool) {
+        let lost = lost || self.refused.is_some_and(|refused| refused.lost);
+        self.refused = Some(Refused { code, errno, lost });
+    }
+
+    /// A part was not even looked at.
+    #[cfg(feature = "capi")]
+    pub(crate) fn lacks(&mut self, code: Code) {
+        self.refuse(code, 0, true);
     }
 
     /// Appends. What fails has appended nothing, and may be tried again; until something is appended, `seal` fails too.
     pub fn write(&mut self, data: &[u8]) -> Result<()> {
         self.check()?;
         let answer = self.put(data);
-        self.note(answer)
+        self.note(data.len(), answer)
     }
 
     /// Appends `len` bytes for the caller to fill in place, until the next call on this writer. They cannot fault.
     pub fn reserve(&mut self, len: usize) -> Result<&mut [MaybeUninit<u8>]> {
         self.check()?;
         let answer = self.try_reserve(len);
-        self.note(answer)?;
+        self.note(len, answer)?;
         Ok(self.region.as_mut().map_or(&mut [], Region::bytes_mut))
     }
 
@@ -159,7 +182,7 @@ impl Writer {
     pub fn seal(mut self) -> Result<()> {
         self.check()?;
         self.put(&[])?;
-        if let Some((code, errno)) = self.refused {
+        if let Some(Refused { code, errno, .. }) = self.refused {
             return Err(Fault::last(code, errno, "sealing a blob whose last part was refused").into());
         }
         let draft = self.draft.take().ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
