@@ -22,13 +22,21 @@ LINK := -L$(RELEASE) -lvfs -Wl,-rpath,'$$ORIGIN/../release'
 # How long everything at once goes on.
 SOAK_SECONDS ?= 3600
 
-.PHONY: build test demo bench bench-long soak install uninstall header clean help
+.PHONY: build test loom fuzz demo bench bench-long soak install uninstall header clean help
 
 build:
 	$(CARGO) build --release
 
 test:
 	$(CARGO) test
+
+# What threads share, in every order that they can come in.
+loom:
+	RUSTFLAGS="--cfg loom" $(CARGO) test --profile loom --lib orders
+
+# FUZZ_SECONDS=600 for each target from fuzz/corpus on.
+fuzz:
+	CARGO="$(CARGO)" sh fuzz/run.sh
 
 demo: $(addprefix $(BIN)/,hello store fetch usual)
 	@sh examples/demo.sh $(BIN) $(RELEASE)
@@ -103,6 +111,8 @@ uninstall:
 help:
 	@echo 'make              build the library: target/release/libvfs.so, libvfs.a, libvfs.rlib'
 	@echo 'make test         run all tests (cargo test)'
+	@echo 'make loom         run what threads share in every order that they can come in'
+	@echo 'make fuzz         fuzz keys, lists of tiers and calls, FUZZ_SECONDS=600 for each'
 	@echo 'make demo         store and read back real files while /dev/shm is full'
 	@echo 'make bench        compare with bare system calls'
 	@echo 'make bench-long   a million blobs, many threads, processes and owners'
