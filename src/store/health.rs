@@ -2,9 +2,9 @@
 //! tier and direction.
 use crate::error::{ErrnoName, Fault, Place, Shown};
 use crate::options::{Level, Log};
+use crate::sys::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst, fence};
 use crate::sys::{self, Text};
 use std::fmt::Write;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 const QUIET_NS: u64 = 10_000_000_000;
@@ -38,6 +38,7 @@ impl Logger {
     pub fn say(&self, level: Level, message: std::fmt::Arguments) {
         let Some(log) = &self.log else { return };
         self.inside.fetch_add(1, SeqCst);
+        fence(SeqCst); // whoever closes sees us inside, or we see that it is closed
         if !self.closed.load(SeqCst) {
             let mut text = Text::<512>::new();
             let _ = text.write_fmt(message); // what does not fit is cut
@@ -62,6 +63,7 @@ impl Logger {
     /// store inside the callback, or never comes back from it, is not waited for.
     pub fn close(&self) {
         self.closed.store(true, SeqCst);
+        fence(SeqCst);
         let own = sys::thread::marks(self.tag());
         for _ in 0..5000 {
             if self.inside.load(SeqCst) <= own {
@@ -73,7 +75,7 @@ impl Logger {
 }
 
 /// Whether something last told at `told` may be told again.
-fn due(told: &AtomicU64) -> bool {
+pub(super) fn due(told: &AtomicU64) -> bool {
     let now = sys::monotonic_ns().max(1);
     let last = told.load(SeqCst);
     (last == 0 || now.abs_diff(last) >= QUIET_NS) && told.compare_exchange(last, now, SeqCst, SeqCst).is_ok()

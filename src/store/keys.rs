@@ -1,10 +1,10 @@
 //! Which keys the threads of one handle are changing: file locks do not exclude threads that share a descriptor.
 use crate::sys::Deadline;
-use std::sync::{Condvar, Mutex, PoisonError};
+use crate::sys::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Keys that can be held at once; more wait for one of them.
-const HELD_MAX: usize = 64;
+const HELD_MAX: usize = if cfg!(loom) { 2 } else { 64 };
 
 pub struct KeyTable {
     held: Mutex<Held>,
@@ -25,7 +25,7 @@ pub struct Taken<'a> {
 }
 
 impl KeyTable {
-    pub const fn new() -> KeyTable {
+    pub fn new() -> KeyTable {
         KeyTable { held: Mutex::new(Held { waiting: 0, count: 0, numbers: [0; HELD_MAX] }), released: Condvar::new() }
     }
 

@@ -3,6 +3,8 @@ mod change;
 mod health;
 mod keys;
 mod list;
+#[cfg(all(test, loom))]
+mod orders;
 mod place;
 mod reap;
 mod stack;
@@ -18,6 +20,7 @@ pub use writer::Writer;
 use crate::error::{Code, Error, Fault, Result, lacks_room};
 use crate::key::Key;
 use crate::options::{Options, TierSpec};
+use crate::sys::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use crate::sys::{self, Kin, NoMemory, Shared};
 use crate::tier::any::AnyTier;
 use crate::tier::dir::Mode;
@@ -27,7 +30,6 @@ use place::Placement;
 use stack::{PATIENCE, Stack};
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 /// How long opening waits for keys of dead owners that others hold.
@@ -217,7 +219,7 @@ impl Store {
         let logger = Logger::new(options.log);
         let mode = if read_only { Mode::ReadOnly } else { Mode::Create };
         let stack = Stack::new(&specs, name, uid, mode, kin, Some(&logger))?;
-        let [shut, shut_down, poisoned] = [const { AtomicBool::new(false) }; 3];
+        let [shut, shut_down, poisoned] = [(); 3].map(|()| AtomicBool::new(false));
         let inner = Inner { stack, specs, uid, read_only, logger, shut, shut_down, poisoned };
         inner.try_tiers()?;
         if !read_only {

@@ -3,11 +3,11 @@ use super::stack::Stack;
 use super::{Inner, TierKind, TierStat, no_memory};
 use crate::error::{Error, Fault, Result};
 use crate::key::Key;
+use crate::sys::sync::atomic::Ordering::SeqCst;
 use crate::sys::{self, Deadline};
 use crate::tier::any::AnyTier;
 use crate::tier::dir::{DirTier, Mode, RoomRef};
 use crate::tier::{Found, Tier};
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 /// Removes all that a room holds, and the room. Answers how many blobs and drafts went.

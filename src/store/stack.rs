@@ -4,12 +4,12 @@ use super::keys::{KeyTable, Taken};
 use crate::error::{Code, Error, Fault, Place, Result, Shown};
 use crate::key::Key;
 use crate::options::{Level, TierSpec};
+use crate::sys::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sys::{self, Ident, KeyLockMode, Kin, NoMemory, Shared};
 use crate::tier::Tier;
 use crate::tier::any::{AnyTier, Hold};
 use crate::tier::dir::{DirTier, Ground, Mode};
 use crate::tier::memory::MemoryTier;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// How long a call waits for a key that another holds.

@@ -1,11 +1,11 @@
 //! Memory that may be refused: the standard library's boxes and counters abort the host instead.
+use super::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::alloc::{Layout, alloc, dealloc};
 use std::ffi::CStr;
 use std::fmt::{self, Write};
 use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 /// The allocator refused.
 #[derive(Clone, Copy, Debug)]

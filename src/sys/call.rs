@@ -8,6 +8,8 @@ pub fn once<T: PartialEq + From<i8>>(name: &'static str, call: impl FnOnce() -> 
     if let Some(errno) = faults::meet(name) {
         return Err(errno);
     }
+    #[cfg(loom)]
+    super::sync::meet_others();
     let _ = name; // tests alone ask for it
     let answer = call();
     if answer == T::from(-1) { Err(errno()) } else { Ok(answer) }

@@ -6,14 +6,20 @@ use super::alloc::try_box;
 use super::call::once;
 use super::file::Fd;
 use super::process::{Deadline, errno, set_errno, sleep};
+use super::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering::SeqCst, fence};
+use super::sync::{Mutex, TryLockError, shared_static};
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::SeqCst};
-use std::sync::{Mutex, TryLockError};
+use std::sync::atomic as process;
 use std::time::Duration;
 
-/// Forks that began, and that are over, in this process.
-static BEGUN: AtomicU64 = AtomicU64::new(0);
-static OVER: AtomicU64 = AtomicU64::new(0);
+shared_static! {
+    /// Forks that began in this process.
+    BEGUN: AtomicU64 = AtomicU64::new(0);
+}
+shared_static! {
+    /// Forks that are over.
+    OVER: AtomicU64 = AtomicU64::new(0);
+}
 
 /// How long an opening waits for forks of other threads, which take long in big processes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Slots for the descriptors of locks, never given back, so that the child's handler can walk them
 /// without a lock.
 struct Slots {
-    fds: [AtomicI32; 64],
+    fds: [AtomicI32; SLOTS_EACH],
     next: AtomicPtr<Slots>,
 }
 
@@ -30,9 +36,17 @@ const CLAIMED: i32 = -2;
 /// The child's handler closed it; its `LockFd` is still there.
 const CLOSED: i32 = -3;
 
+const SLOTS_EACH: usize = if cfg!(loom) { 1 } else { 64 };
+
 impl Slots {
+    #[cfg(not(loom))]
     const fn new() -> Slots {
-        Slots { fds: [const { AtomicI32::new(FREE) }; 64], next: AtomicPtr::new(std::ptr::null_mut()) }
+        Slots { fds: [const { AtomicI32::new(FREE) }; SLOTS_EACH], next: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    #[cfg(loom)]
+    fn new() -> Slots {
+        Slots { fds: [(); SLOTS_EACH].map(|()| AtomicI32::new(FREE)), next: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
     fn next(&self) -> Option<&'static Slots> {
@@ -41,7 +55,7 @@ impl Slots {
     }
 
     fn claim() -> Os<&'static AtomicI32> {
-        let mut slots = &SLOTS;
+        let mut slots: &'static Slots = &SLOTS;
         loop {
             for slot in &slots.fds {
                 if slot.compare_exchange(FREE, CLAIMED, SeqCst, SeqCst).is_ok() {
@@ -68,7 +82,14 @@ impl Slots {
     }
 }
 
-static SLOTS: Slots = Slots::new();
+shared_static! { SLOTS: Slots = Slots::new(); }
+
+/// What a child that is forked now would find in the first slot, and close.
+#[cfg(all(test, loom))]
+pub(super) fn known_descriptor() -> i32 {
+    // At one instant, as a child sees memory: by an operation that cannot see an older value.
+    SLOTS.fds[0].fetch_or(0, SeqCst)
+}
 
 /// A descriptor through which a lock is held: closed in a forked child before anything else runs there.
 pub struct LockFd {
@@ -86,6 +107,7 @@ impl LockFd {
             if OVER.load(SeqCst) == begun {
                 let fd = open()?;
                 lock.slot.store(fd.into_raw(), SeqCst);
+                fence(SeqCst); // the fork's child sees the slot, or we see the fork
                 if BEGUN.load(SeqCst) == begun {
                     return Ok(lock);
                 }
@@ -138,11 +160,12 @@ unsafe extern "C" {
     ) -> i32;
 }
 
-unsafe extern "C" fn before_fork() {
+pub(super) unsafe extern "C" fn before_fork() {
     BEGUN.fetch_add(1, SeqCst);
+    fence(SeqCst);
 }
 
-unsafe extern "C" fn after_fork_in_parent() {
+pub(super) unsafe extern "C" fn after_fork_in_parent() {
     OVER.fetch_add(1, SeqCst);
 }
 
@@ -154,7 +177,7 @@ unsafe extern "C" fn after_fork_in_child() {
     if let Some(page) = unsafe { PAGE.load(SeqCst).as_ref() } {
         page.store(0, SeqCst); // for kernels that do not wipe it
     }
-    let mut slots = Some(&SLOTS);
+    let mut slots: Option<&'static Slots> = Some(&SLOTS);
     while let Some(some) = slots {
         for slot in &some.fds {
             let fd = slot.load(SeqCst);
@@ -172,9 +195,9 @@ unsafe extern "C" fn after_fork_in_child() {
 }
 
 /// A page that `fork` wipes; it holds the generation of processes that this one is.
-static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
-static LAST_GENERATION: AtomicU64 = AtomicU64::new(0);
-static REGISTERED: AtomicBool = AtomicBool::new(false);
+static PAGE: process::AtomicPtr<process::AtomicU64> = process::AtomicPtr::new(std::ptr::null_mut());
+static LAST_GENERATION: process::AtomicU64 = process::AtomicU64::new(0);
+static REGISTERED: process::AtomicBool = process::AtomicBool::new(false);
 
 /// The process that opened a handle.
 #[derive(Clone, Copy, Debug)]

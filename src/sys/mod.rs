@@ -9,7 +9,10 @@ mod file;
 mod fork;
 mod lock;
 mod memory;
+#[cfg(all(test, loom))]
+mod orders;
 mod process;
+pub mod sync;
 pub mod thread;
 
 pub use alloc::{Block, NoMemory, Shared, Text, fill, try_box, try_concat, try_push, try_text};

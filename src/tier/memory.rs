@@ -3,12 +3,12 @@
 use super::{Blob, Found, Publish, Tier};
 use crate::error::{Code, Fault};
 use crate::key::Key;
+use crate::sys::sync::atomic::{AtomicU64, Ordering};
+use crate::sys::sync::{Mutex, MutexGuard};
 use crate::sys::{self, Block, Ident, KeyLockMode, Kin, NoMemory, Region, Shared};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
 
 /// A published blob.
 pub struct Bytes {

@@ -1,9 +1,10 @@
 //! How much one handle may hold on a tier, and how much it leaves to others.
 use crate::error::Fault;
 use crate::options::Reserve;
+use crate::sys::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use crate::sys::sync::shared_static;
 use crate::sys::{self, MemoryLimit};
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// From this size on, a blob asks the filesystem of memory and the control group before it is written.
 const BIG: u64 = 1 << 20;
@@ -31,8 +32,10 @@ struct GroupLimit {
     charged: AtomicU64,
 }
 
-static GROUP: GroupLimit =
-    GroupLimit { asked_at: AtomicU64::new(0), free: AtomicU64::new(u64::MAX), charged: AtomicU64::new(0) };
+shared_static! {
+    GROUP: GroupLimit =
+        GroupLimit { asked_at: AtomicU64::new(0), free: AtomicU64::new(u64::MAX), charged: AtomicU64::new(0) };
+}
 
 impl GroupLimit {
     /// Charges `more` bytes; or answers how many are left, where that is fewer. `ask` finds out anew: once a second, and

@@ -2,12 +2,12 @@
 //! what their path leads to. A ground never changes; a stale one is replaced, and lives on for whoever still uses it.
 use crate::error::{Fault, NOT_OURS};
 use crate::key::Key;
+use crate::sys::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::sys::{self, Fd, Ident, KeyLockMode, LockFd, Meta, Open, Os, Shared, Text};
 use crate::tier::Found;
 use std::ffi::CStr;
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Version of the layout on a tier, in the name of our directory there.
 const LAYOUT: u32 = 1;

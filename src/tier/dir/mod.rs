@@ -15,14 +15,14 @@ use super::Found;
 use crate::error::{Code, Fault};
 use crate::key::Key;
 use crate::options::TierSpec;
+use crate::sys::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use crate::sys::sync::{Mutex, MutexGuard, TryLockError};
 use crate::sys::{self, KeyLockMode, Kin, Names, NoMemory, Open, Shared, Space};
 use ground::absent;
 use room::Entry;
 pub use room::{Room, RoomRef};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// How often directories that were removed under us are made anew before that is given up.
 const GROUND_TRIES: usize = 8;

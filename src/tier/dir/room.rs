@@ -3,11 +3,11 @@
 use super::ground::{Ground, Path, is_closed_dir, make_own_dir, path};
 use crate::error::Fault;
 use crate::key::Key;
+use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::{self, Ident, KeyLockMode, LockFd, Meta, Names, Open, Os, Shared, Text};
 use std::ffi::CStr;
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Tries to make a room before giving up: a reaper may take one in the moment before it is locked.
