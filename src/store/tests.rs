@@ -459,39 +459,40 @@ fn a_sub_room_that_somebody_removed_is_made_anew() {
     store.shutdown().unwrap();
 }
 
-/// Several threads fill a tier to its `max=`, replace and remove, others remove too, and each refusal counts anew: what
-/// is counted is what is there in the end.
+/// While an operation stores, replaces or removes, another thread's refusal has all added up anew, before any of its
+/// calls: what is counted in the end is what is there.
 #[test]
-fn what_max_counts_is_what_is_there_after_a_storm() {
-    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let [a, b] = dirs.each_ref().map(|dir| dir.path().to_str().unwrap());
-    let store = Store::open(options(&format!("{a}?max=2000,{b}"), false)).unwrap();
-    let other = Store::open(options(&format!("{a},{b}"), false)).unwrap();
-    let storm = |seed: usize, store: &Store, store_too: bool| {
-        for turn in 0..600usize {
-            let name = key(["a", "b", "c", "d", "e"][(turn * 7 + seed * 3) % 5]);
-            let done = match (turn + seed) % 4 {
-                3 => store.remove(&name),
-                2 if store_too => store.remove_owned(&name),
-                _ if store_too => store.store(&name, &[7; 700][..300 + turn % 400], REPLACE),
-                _ => store.remove(&name),
-            };
-            assert!(done.is_ok() || done.is_err_and(|e| e.code() == Code::NotFound));
-        }
-    };
-    std::thread::scope(|scope| {
-        for seed in 0..4 {
-            let (storm, store) = (&storm, &store);
-            scope.spawn(move || storm(seed, store, true));
-        }
-        scope.spawn(|| storm(9, &other, false));
-    });
+fn what_max_counts_is_what_is_there_whenever_it_is_added_up() {
+    type Change = fn(&Store) -> Result<()>;
+    let changes: [Change; 5] = [
+        |s| s.store(&key("k"), NEW, Flags::default()),
+        |s| s.store(&key("k"), OLD, REPLACE),
+        |s| s.store(&key("k"), NEW, REPLACE),
+        |s| s.remove(&key("k")),
+        |s| s.store(&key("k"), OLD, Flags::default()).and_then(|()| s.remove_owned(&key("k"))),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let tiers = format!("{}?max=1000", dir.path().display());
+    let store: &Store = Box::leak(Box::new(Store::open(options(&tiers, false)).unwrap()));
     let (_, tier) = store.inner.stack.dirs().next().unwrap();
-    let there = |tier: &crate::tier::dir::DirTier| tier.count_owned().unwrap().1;
-    assert!(there(tier) <= 2000, "max= is 2000, and there are {}", there(tier));
-    // What others removed is found when it would refuse.
-    let _ = store.store(&key("too much"), &[7; 2001], Flags::default());
-    assert_eq!(tier.budget.left(), Some(2000 - there(tier)));
+    let count = || tier.count_owned().unwrap().1;
+    store.store(&key("bystander"), NEW, Flags::default()).unwrap();
+    let add_up: &'static dyn Fn() = Box::leak(Box::new(move || {
+        assert!(tier.budget.charge(1001, || Some(count())).is_err());
+    }));
+    let mut points = 0;
+    for nth in 1.. {
+        let mut met = false;
+        for change in changes {
+            met |= faults::interrupt(nth, add_up, || change(store).unwrap());
+            assert_eq!(tier.budget.left(), Some(1000 - count()), "added up before call {nth}");
+            points += 1;
+        }
+        if !met {
+            break;
+        }
+    }
+    println!("added up amid a change: {points} points");
     store.shutdown().unwrap();
 }
 

@@ -46,6 +46,8 @@ pub mod faults {
 
     thread_local! {
         static PLAN: RefCell<Option<Plan>> = const { RefCell::new(None) };
+        /// What happens before a call, and how many calls there are to it.
+        static HOOK: Cell<Option<(usize, &'static dyn Fn())>> = const { Cell::new(None) };
         /// What this thread did not sleep through, in nanoseconds.
         static SKIPPED: Cell<u64> = const { Cell::new(0) };
     }
@@ -65,7 +67,20 @@ pub mod faults {
         (result, plan.map(|p| p.calls).unwrap_or_default())
     }
 
+    /// Calls `hook` before the `nth` call; false where `work` makes fewer.
+    pub fn interrupt(nth: usize, hook: &'static dyn Fn(), work: impl FnOnce()) -> bool {
+        HOOK.set(Some((nth, hook)));
+        work();
+        HOOK.take().is_none()
+    }
+
     pub(super) fn meet(name: &'static str) -> Option<i32> {
+        if let Some((left, hook)) = HOOK.take() {
+            match left {
+                1 => hook(),
+                _ => HOOK.set(Some((left - 1, hook))),
+            }
+        }
         PLAN.with_borrow_mut(|plan| {
             let plan = plan.as_mut()?;
             plan.calls.push(name);
