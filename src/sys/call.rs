@@ -34,6 +34,8 @@ pub mod faults {
     use std::sync::{RwLock, RwLockReadGuard};
     use std::time::Duration;
 
+    type Hook = &'static dyn Fn();
+
     struct Plan {
         /// Which call fails, counted from 1 among those named (or all); 0: none.
         nth: usize,
@@ -47,7 +49,7 @@ pub mod faults {
     thread_local! {
         static PLAN: RefCell<Option<Plan>> = const { RefCell::new(None) };
         /// What happens before a call, and how many calls there are to it.
-        static HOOK: Cell<Option<(usize, &'static dyn Fn())>> = const { Cell::new(None) };
+        static HOOK: Cell<Option<(usize, Hook)>> = const { Cell::new(None) };
         /// What this thread did not sleep through, in nanoseconds.
         static SKIPPED: Cell<u64> = const { Cell::new(0) };
     }
@@ -68,7 +70,7 @@ pub mod faults {
     }
 
     /// Calls `hook` before the `nth` call; false where `work` makes fewer.
-    pub fn interrupt(nth: usize, hook: &'static dyn Fn(), work: impl FnOnce()) -> bool {
+    pub fn interrupt(nth: usize, hook: Hook, work: impl FnOnce()) -> bool {
         HOOK.set(Some((nth, hook)));
         work();
         HOOK.take().is_none()
