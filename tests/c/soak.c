@@ -1045,7 +1045,7 @@ static void print_figures(void)
 int main(int argc, char **argv)
 {
     start(argc, argv);
-    int is_long = strcmp(mode, "long") == 0, total = is_long && argc == 4 ? atoi(argv[3]) : 14;
+    int is_long = strcmp(mode, "long") == 0, total = is_long && argc == 4 ? atoi(argv[3]) : 12;
     racing = strcmp(mode, "races") == 0;
     if (total <= 0 || !(is_long || racing || strcmp(mode, "short") == 0))
         FAIL("no such mode");
@@ -1060,9 +1060,9 @@ int main(int argc, char **argv)
     tier_dirs[2] = c;
     set_lists(a, b, c);
     if (racing) {
-        run_round(1, 5, seed);
+        run_round(1, 3, seed);
         set_lists(a, NULL, c);
-        run_round(1, 4, seed);
+        run_round(1, 3, seed);
         return 0;
     }
     if (is_long) {
