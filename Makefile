@@ -4,8 +4,10 @@ CFLAGS ?= -O2
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 
 PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+DATADIR ?= $(PREFIX)/share
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 REAL := libvfs.so.$(VERSION)
@@ -14,6 +16,9 @@ SONAME := libvfs.so.$(firstword $(subst ., ,$(VERSION)))
 RELEASE := $(TARGET_DIR)/release
 LIBRARY := $(RELEASE)/libvfs.so
 SOURCES := Cargo.toml build.rs $(wildcard Cargo.lock) $(shell find src -name '*.rs')
+VFSCTL := $(RELEASE)/vfsctl
+# Its man pages and completions, laid out as they are installed.
+SHARE := $(TARGET_DIR)/share
 # Programs that run from the build directory, beside the library they were built with.
 BIN := $(TARGET_DIR)/c
 WARN := -Wall -Wextra -Wpedantic -Werror
@@ -26,6 +31,7 @@ SOAK_SECONDS ?= 3600
 
 build:
 	$(CARGO) build --release
+	@$(MAKE) --no-print-directory $(SHARE)/man/man1/vfsctl.1
 
 test:
 	$(CARGO) test
@@ -61,6 +67,14 @@ $(LIBRARY): $(SOURCES)
 	$(CARGO) build --release
 	@touch -c $@
 
+$(VFSCTL): $(LIBRARY) vfsctl/Cargo.toml $(wildcard vfsctl/src/*.rs)
+	$(CARGO) build --release
+	@touch -c $@
+
+$(SHARE)/man/man1/vfsctl.1: $(VFSCTL)
+	@rm -rf $(SHARE)
+	$(VFSCTL) generate $(SHARE)
+
 # The name that the loader looks for.
 $(RELEASE)/$(SONAME): $(LIBRARY)
 	@ln -sf libvfs.so $@
@@ -90,7 +104,7 @@ FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@SONAME
 	-e 's|@MAJOR@|$(firstword $(subst ., ,$(VERSION)))|' -e 's|@FROM_CMAKE@|$(FROM_CMAKE)|' \
 	-e 's|@LIBDIR@|$(call PC_DIR,$(LIBDIR))|' -e 's|@INCLUDEDIR@|$(call PC_DIR,$(INCLUDEDIR))|'
 
-install: $(LIBRARY)
+install: $(LIBRARY) $(SHARE)/man/man1/vfsctl.1
 	install -d "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(CMAKE_DIR)"
 	install -m 644 include/vfs.h include/vfs.hpp "$(DESTDIR)$(INCLUDEDIR)"
 	install -m 755 $(LIBRARY) "$(DESTDIR)$(LIBDIR)/$(REAL)"
@@ -101,15 +115,22 @@ install: $(LIBRARY)
 	$(FILL) cmake/vfsConfig.cmake.in > "$(DESTDIR)$(CMAKE_DIR)/vfsConfig.cmake"
 	$(FILL) cmake/vfsConfigVersion.cmake.in > "$(DESTDIR)$(CMAKE_DIR)/vfsConfigVersion.cmake"
 	chmod 644 "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc" "$(DESTDIR)$(CMAKE_DIR)"/*.cmake
+	install -d "$(DESTDIR)$(BINDIR)"
+	install -m 755 $(VFSCTL) "$(DESTDIR)$(BINDIR)/vfsctl"
+	set -e; for file in $$(cd $(SHARE) && find * -type f); do \
+	    install -D -m 644 $(SHARE)/$$file "$(DESTDIR)$(DATADIR)/$$file"; done
 	@[ -n "$(DESTDIR)" ] || ldconfig 2>/dev/null || : # the loader looks in its cache, which only root can renew
 
 uninstall:
 	rm -f "$(DESTDIR)$(INCLUDEDIR)/vfs.h" "$(DESTDIR)$(INCLUDEDIR)/vfs.hpp" "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc"
 	rm -f $(addprefix "$(DESTDIR)$(LIBDIR)/,$(addsuffix ",$(REAL) $(SONAME) libvfs.so libvfs.a))
 	rm -rf "$(DESTDIR)$(CMAKE_DIR)"
+	rm -f "$(DESTDIR)$(BINDIR)/vfsctl" "$(DESTDIR)$(DATADIR)"/man/man1/vfsctl.1 "$(DESTDIR)$(DATADIR)"/man/man1/vfsctl-*.1
+	rm -f $(addprefix "$(DESTDIR)$(DATADIR)/,$(addsuffix ",bash-completion/completions/vfsctl \
+	    zsh/site-functions/_vfsctl fish/vendor_completions.d/vfsctl.fish))
 
 help:
-	@echo 'make              build the library: target/release/libvfs.so, libvfs.a, libvfs.rlib'
+	@echo 'make              build the library and vfsctl: target/release/libvfs.so, libvfs.a, libvfs.rlib, vfsctl'
 	@echo 'make test         run all tests (cargo test)'
 	@echo 'make loom         run what threads share in every order that they can come in'
 	@echo 'make fuzz         fuzz keys, lists of tiers and calls, FUZZ_SECONDS=600 for each'
@@ -117,7 +138,7 @@ help:
 	@echo 'make bench        compare with bare system calls'
 	@echo 'make bench-long   a million blobs, many threads, processes and owners'
 	@echo 'make soak         everything at once, with kills, for SOAK_SECONDS=$(SOAK_SECONDS)'
-	@echo 'make install      PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) INCLUDEDIR=$(INCLUDEDIR) DESTDIR=$(DESTDIR)'
+	@echo 'make install      PREFIX=$(PREFIX) BINDIR=$(BINDIR) LIBDIR=$(LIBDIR) INCLUDEDIR=$(INCLUDEDIR) DATADIR=$(DATADIR) DESTDIR=$(DESTDIR)'
 	@echo 'make uninstall    the same variables'
 	@echo 'make header       write include/vfs.h anew from src/ffi'
 	@echo 'make clean        remove what was built'

@@ -40,7 +40,9 @@ fn has(program: &str) -> bool {
 
 fn make(arguments: &[String]) -> String {
     let mut make = Command::new("make");
-    for inherited in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PREFIX", "DESTDIR", "LIBDIR", "INCLUDEDIR"] {
+    for inherited in
+        ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PREFIX", "DESTDIR", "BINDIR", "LIBDIR", "INCLUDEDIR", "DATADIR"]
+    {
         make.env_remove(inherited); // of the make that may have started this test
     }
     run(make.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments))
@@ -107,6 +109,12 @@ fn the_installed_tree_is_what_a_loader_and_a_packager_expect() {
         (lib.join("cmake/vfs/vfsConfigVersion.cmake"), 0o644),
         (prefix.join("include/vfs.h"), 0o644),
         (prefix.join("include/vfs.hpp"), 0o644),
+        (prefix.join("bin/vfsctl"), 0o755),
+        (prefix.join("share/man/man1/vfsctl.1"), 0o644),
+        (prefix.join("share/man/man1/vfsctl-put.1"), 0o644),
+        (prefix.join("share/bash-completion/completions/vfsctl"), 0o644),
+        (prefix.join("share/zsh/site-functions/_vfsctl"), 0o644),
+        (prefix.join("share/fish/vendor_completions.d/vfsctl.fish"), 0o644),
     ] {
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, mode, "{}", file.display());
     }
@@ -121,13 +129,24 @@ fn the_installed_tree_is_what_a_loader_and_a_packager_expect() {
 }
 
 #[test]
+fn the_installed_vfsctl_runs_alone() {
+    let (_dest, prefix) = install(&[]);
+    let program = prefix.join("bin/vfsctl");
+    let out = run(Command::new(&program).arg("--version").env_remove("LD_LIBRARY_PATH"));
+    assert_eq!(out, format!("vfsctl {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(!needed(&program).contains("libvfs"), "{}", needed(&program));
+}
+
+#[test]
 fn uninstall_takes_away_every_file_that_install_made() {
     let (dest, prefix) = install(&[]);
     make(&["uninstall".into(), format!("DESTDIR={}", dest.path().display()), format!("PREFIX={PREFIX}")]);
-    for dir in ["include", "lib", "lib/pkgconfig", "lib/cmake"] {
-        let mut files = fs::read_dir(prefix.join(dir)).unwrap().map(Result::unwrap);
-        let left = files.find(|f| !f.file_type().unwrap().is_dir());
-        assert!(left.is_none(), "{left:?}");
+    let mut dirs = vec![prefix];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            assert!(entry.file_type().unwrap().is_dir(), "{entry:?}");
+            dirs.push(entry.path());
+        }
     }
 }
 

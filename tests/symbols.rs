@@ -56,7 +56,7 @@ fn released() -> PathBuf {
     let profile = built.ancestors().find(|dir| dir.ends_with("debug") || dir.ends_with("release"));
     let target = profile.and_then(Path::parent).expect("cargo's target directory");
     let output = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--lib", "--target-dir"])
+        .args(["build", "--quiet", "--release", "--package", "libvfs", "--lib", "--target-dir"])
         .arg(target)
         .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")])
         .env_remove("CARGO_BUILD_TARGET")
@@ -100,4 +100,14 @@ fn the_header_declares_what_was_promised() {
     let words = code.split(|c: char| !(c.is_alphanumeric() || c == '_'));
     let declared: BTreeSet<_> = words.filter(|w| w.starts_with("vfs_") && !w.ends_with("_t")).collect();
     assert_eq!(declared, BTreeSet::from(PROMISED));
+}
+
+#[test]
+fn the_library_depends_on_libc_alone_whatever_is_in_its_workspace() {
+    let tree = ["tree", "--package", "libvfs", "--edges", "normal,build", "--prefix", "none", "--offline"];
+    let output = Command::new(env!("CARGO")).args(tree).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<_> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["libvfs", "libc"]);
 }

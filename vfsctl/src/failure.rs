@@ -1,0 +1,123 @@
+//! What failed, in one line, and the exit status that it means. The numbers are documented in `cli` and only added to.
+use crate::show;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+use vfs::Code;
+
+const NOT_FOUND: u8 = 1;
+const USAGE: u8 = 2;
+const EXISTS: u8 = 3;
+const NO_SPACE: u8 = 4;
+const PERMISSION: u8 = 5;
+const IO: u8 = 6;
+const RESOURCES: u8 = 7;
+const BUSY: u8 = 8;
+const INTERNAL: u8 = 70; // EX_SOFTWARE of sysexits.h
+
+pub type Answer<T = ()> = Result<T, Failure>;
+
+#[derive(Debug)]
+pub enum Failure {
+    /// To be said in one line.
+    Said(u8, String),
+    /// It was said already.
+    Told(u8),
+    /// Nobody reads our output any more.
+    BrokenPipe,
+    /// What clap has to say, in lines of its own; help goes to the standard output.
+    Arguments(u8, String),
+}
+
+impl Failure {
+    /// Something on the command line is not what it should be.
+    pub fn usage(what: impl Display) -> Failure {
+        Failure::Said(USAGE, what.to_string())
+    }
+
+    /// What the library answered about something.
+    pub fn about(what: impl Display, error: &vfs::Error) -> Failure {
+        Failure::Said(status(error.code()), format!("{what}: {error}"))
+    }
+
+    /// What the operating system answered about something that is not the store's.
+    pub fn io(what: impl Display, error: io::Error) -> Failure {
+        let status = match error.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => PERMISSION,
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => NO_SPACE,
+            ErrorKind::OutOfMemory => RESOURCES,
+            _ => IO,
+        };
+        Failure::Said(status, format!("{what}: {}", show::io_error(&error)))
+    }
+
+    pub fn of_arguments(error: &clap::Error) -> Failure {
+        match u8::try_from(error.exit_code()) {
+            Ok(status) => Failure::Arguments(status, error.render().to_string()),
+            Err(_) => Failure::Arguments(USAGE, error.render().to_string()),
+        }
+    }
+
+    /// Says it now, where others may follow; answers the exit status.
+    pub fn say(&self) -> u8 {
+        match self {
+            Failure::Said(status, what) => {
+                // Nothing is left to be done where this cannot be said.
+                let _ = writeln!(io::stderr(), "vfsctl: {}", show::line(what));
+                *status
+            }
+            Failure::Told(status) => *status,
+            Failure::BrokenPipe => {
+                // As any other program of a pipeline ends.
+                let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
+                128 + 13
+            }
+            Failure::Arguments(status, text) => {
+                let text: String = text.split_inclusive('\n').map(show::with_newline).collect();
+                let said = match status {
+                    0 => io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()),
+                    _ => io::stderr().write_all(text.as_bytes()),
+                };
+                match said {
+                    Err(error) if *status == 0 => Failure::from(error).say(),
+                    _ => *status,
+                }
+            }
+        }
+    }
+
+    /// The end of the program.
+    pub fn end(self) -> ExitCode {
+        ExitCode::from(self.say())
+    }
+}
+
+/// A failure to write to the standard output.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            ErrorKind::BrokenPipe => Failure::BrokenPipe,
+            _ => Failure::io("writing to the standard output", error),
+        }
+    }
+}
+
+impl From<vfs::Error> for Failure {
+    fn from(error: vfs::Error) -> Failure {
+        Failure::Said(status(error.code()), error.to_string())
+    }
+}
+
+fn status(code: Code) -> u8 {
+    match code {
+        Code::Invalid | Code::Key => USAGE,
+        Code::NotFound => NOT_FOUND,
+        Code::Exists => EXISTS,
+        Code::NoSpace => NO_SPACE,
+        Code::Permission | Code::ReadOnly => PERMISSION,
+        Code::Io | Code::Unsupported => IO,
+        Code::NoMemory | Code::Limit => RESOURCES,
+        Code::Busy => BUSY,
+        Code::Shutdown | Code::Forked | Code::Panic => INTERNAL,
+    }
+}

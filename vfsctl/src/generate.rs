@@ -1,0 +1,81 @@
+//! Man pages and shell completions, from the definition of the command line.
+use crate::cli::Cli;
+use crate::failure::{Answer, Failure};
+use crate::show;
+use clap::{Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Where the shells look, below the directory of what does not depend on the machine.
+const SHELLS: [(Shell, &str); 3] = [
+    (Shell::Bash, "bash-completion/completions/vfsctl"),
+    (Shell::Zsh, "zsh/site-functions/_vfsctl"),
+    (Shell::Fish, "fish/vendor_completions.d/vfsctl.fish"),
+];
+
+/// The text behind the options: a line that ends with a colon begins a section; what is indented stands as it is.
+fn sections(roff: &mut Roff, text: &str) {
+    let mut verbatim = false;
+    for line in text.lines().chain([""]) {
+        let indented = line.strip_prefix("  ");
+        if verbatim && indented.is_none() {
+            roff.control("fi", []).control("RE", []);
+        } else if !verbatim && indented.is_some() {
+            roff.control("RS", []).control("nf", []);
+        }
+        verbatim = indented.is_some();
+        match (indented, line.strip_suffix(':')) {
+            (Some(line), _) => roff.text([roman(line)]),
+            (None, Some(title)) => roff.control("SH", [title.to_uppercase().as_str()]),
+            (None, None) => roff,
+        };
+    }
+}
+
+fn page(command: &Command) -> io::Result<(String, Vec<u8>)> {
+    let man = Man::new(command.clone()).manual("libvfs").source(format!("vfsctl {}", env!("CARGO_PKG_VERSION")));
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    let mut roff = Roff::new();
+    if let Some(text) = command.get_after_long_help() {
+        sections(&mut roff, &text.to_string());
+    }
+    roff.to_writer(&mut page)?;
+    Ok((man.get_filename(), page))
+}
+
+pub fn write(dir: &Path) -> Answer {
+    let making = |error| Failure::io(show::text(dir.as_os_str().as_encoded_bytes()), error);
+    make(dir).map_err(making)
+}
+
+fn make(dir: &Path) -> io::Result<()> {
+    let mut command = Cli::command();
+    let pages = dir.join("man/man1");
+    fs::create_dir_all(&pages)?;
+    for (shell, place) in SHELLS {
+        let place = dir.join(place);
+        fs::create_dir_all(place.parent().unwrap_or(dir))?;
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut command, "vfsctl", &mut script);
+        fs::write(place, script)?;
+    }
+    command.build();
+    let visible = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    for command in std::iter::once(&command).chain(visible) {
+        let (name, page) = page(command)?;
+        fs::write(pages.join(name), page)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! `vfsctl`: what lies in the stores of libvfs, from the command line.
+//!
+//! ```text
+//! main       run a command, answer with an exit status
+//! cli        the definition of the command line, its help, and opening the store that it names
+//! blobs      ls, stat, rm, reap
+//! transfer   put, get
+//! tiers      tiers, watch
+//! generate   man pages and shell completions from the definition
+//! show       keys, sizes, ages and JSON; what reaches a terminal
+//! failure    what failed, and the exit status that it means
+//! ```
+//!
+//! It stands on the library's Rust API alone and has no unsafe code.
+#![forbid(unsafe_code)]
+
+mod blobs;
+mod cli;
+mod failure;
+mod generate;
+mod show;
+mod tiers;
+mod transfer;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use failure::{Answer, Failure};
+use std::process::ExitCode;
+
+fn run(cli: &Cli) -> Answer {
+    let context = &cli.context;
+    match &cli.command {
+        Command::Ls { keys } => blobs::ls(context, *keys),
+        Command::Stat { keys } => blobs::stat(context, keys),
+        Command::Put { key, file, replace } => transfer::put(context, key, file, *replace),
+        Command::Get { key, file, offset, length } => transfer::get(context, key, file, *offset, *length),
+        Command::Rm { keys, force } => blobs::rm(context, keys, *force),
+        Command::Reap { dry_run } => blobs::reap(context, *dry_run),
+        Command::Tiers { try_size } => tiers::tiers(context, *try_size),
+        Command::Watch { interval, count } => tiers::watch(context, *interval, *count),
+        Command::Generate { dir } => generate::write(dir),
+    }
+}
+
+fn main() -> ExitCode {
+    let answer = match Cli::try_parse() {
+        Ok(cli) => run(&cli),
+        Err(error) => Err(Failure::of_arguments(&error)),
+    };
+    transfer::stay_while_interrupted();
+    match answer {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.end(),
+    }
+}

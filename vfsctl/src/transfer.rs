@@ -1,0 +1,266 @@
+//! `put` and `get`: files and pipes.
+//!
+//! Whatever ends a transfer, nothing half done is left: neither a draft in the store, nor a part of a file. On a signal
+//! that ends us, a thread of our own takes both away.
+use crate::cli::{Access, Context, dirs};
+use crate::failure::{Answer, Failure};
+use crate::show::{self, Blob, Out};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, IsTerminal, Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tempfile::TempPath;
+use vfs::{Flags, Stat};
+
+/// How much is moved at a time.
+const PART: usize = 1 << 20;
+/// What is done earlier than this needs no bar.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// `errno` of a write from memory that is not there: a blob that was cut short.
+const EFAULT: i32 = 14;
+
+/// A signal is ending this process.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// While a signal ends the process, nobody else ends it, nor says what failed by that.
+pub fn stay_while_interrupted() {
+    while INTERRUPTED.load(SeqCst) {
+        std::thread::park();
+    }
+}
+
+/// Those of the signals that this process was not told to ignore, as `nohup` tells it.
+fn heeded(signals: &[i32]) -> Vec<i32> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    signals.iter().copied().filter(|signal| ignored & 1 << (signal - 1) == 0).collect()
+}
+
+/// Before a signal ends the process, `clean_up` is called, from another thread.
+fn on_interrupt(clean_up: impl FnOnce() + Send + 'static) -> Answer {
+    let watching = |error| Failure::io("watching for signals", error);
+    let mut signals = Signals::new(heeded(&[SIGINT, SIGTERM, SIGHUP])).map_err(watching)?;
+    let wait = move || {
+        if let Some(signal) = signals.forever().next() {
+            INTERRUPTED.store(true, SeqCst);
+            clean_up();
+            let _ = signal_hook::low_level::emulate_default_handler(signal); // it does not come back
+            std::process::abort();
+        }
+    };
+    std::thread::Builder::new().spawn(wait).map_err(watching)?;
+    Ok(())
+}
+
+/// How far a transfer is, told on a terminal if it takes long.
+struct Progress {
+    begun: Instant,
+    total: Option<u64>,
+    done: u64,
+    bar: Option<ProgressBar>,
+    wanted: bool,
+}
+
+impl Progress {
+    fn new(total: Option<u64>, wanted: bool) -> Progress {
+        Progress { begun: Instant::now(), total, done: 0, bar: None, wanted: wanted && io::stderr().is_terminal() }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.done += bytes as u64;
+        if self.wanted && self.bar.is_none() && self.begun.elapsed() >= PATIENCE {
+            let template = match self.total {
+                Some(_) => "[{bar:30}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
+                None => "{binary_bytes}, {binary_bytes_per_sec}",
+            };
+            let bar = ProgressBar::with_draw_target(self.total, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            self.bar = Some(bar.with_elapsed(self.begun.elapsed()));
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.done);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn is_standard(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+/// A file as it is told.
+fn named(file: &Path, standard: &str) -> String {
+    match is_standard(file) {
+        true => standard.into(),
+        false => show::text(file.as_os_str().as_encoded_bytes()),
+    }
+}
+
+/// What to store, and how much that is, where it is known.
+fn open_input(file: &Path) -> io::Result<(File, Option<u64>)> {
+    let mut input = match is_standard(file) {
+        true => File::from(io::stdin().as_fd().try_clone_to_owned()?),
+        false => File::open(file)?,
+    };
+    let meta = input.metadata()?;
+    let size = match meta.is_file() {
+        true => Some(meta.len().saturating_sub(input.stream_position()?)),
+        false => None,
+    };
+    Ok((input, size))
+}
+
+pub fn put(context: &Context, key: &OsString, file: &Path, replace: bool) -> Answer {
+    let key = show::key(key)?;
+    let reading = |error| Failure::io(named(file, "standard input"), error);
+    let (mut input, size) = open_input(file).map_err(reading)?;
+    let store = Arc::new(context.open(Access::Change)?);
+    let interrupted = Arc::clone(&store);
+    on_interrupt(move || {
+        let _ = interrupted.shutdown(); // what cannot be removed now is for a reaper
+    })?;
+    let about = |error: vfs::Error| Failure::about(show::text(key.as_bytes()), &error);
+    let mut writer = store.create(&key, size.unwrap_or(0), Flags { replace, persist: true }).map_err(about)?;
+    let mut progress = Progress::new(size, true);
+    let mut part = vec![0; PART];
+    loop {
+        match input.read(&mut part) {
+            Ok(0) => break,
+            Ok(len) => {
+                writer.write(&part[..len]).map_err(about)?;
+                progress.add(len);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(reading(error)),
+        }
+    }
+    drop(progress);
+    writer.seal().map_err(about)?;
+    if context.json {
+        let stat = store.stat(&key).map_err(about)?;
+        let mut out = Out::new();
+        out.json(&Blob::new(key.as_bytes(), &stat, &dirs(&store)?))?;
+        out.end()?;
+    }
+    Ok(())
+}
+
+/// What `get --json` tells. Fields are only ever added.
+#[derive(Serialize)]
+struct Got {
+    #[serde(flatten)]
+    blob: Blob,
+    offset: u64,
+    length: u64,
+}
+
+pub fn get(context: &Context, key: &OsString, file: &Path, offset: u64, length: Option<u64>) -> Answer {
+    let key = show::key(key)?;
+    let store = context.open(Access::Look)?;
+    let about = |error: vfs::Error| Failure::about(show::text(key.as_bytes()), &error);
+    let mut stat = Stat::default();
+    let view = store.map(&key, Some(&mut stat)).map_err(about)?;
+    let begin = usize::try_from(offset).map_or(view.len(), |offset| offset.min(view.len()));
+    let most = view.len() - begin;
+    let len = length.and_then(|length| usize::try_from(length).ok()).map_or(most, |length| length.min(most));
+    let bytes = &view[begin..begin + len];
+    let writing = |error: io::Error| match (error.raw_os_error(), error.kind()) {
+        (Some(EFAULT), _) => {
+            let cut_short = io::Error::other("the blob was cut short while it was read, or its medium failed");
+            Failure::io(show::text(key.as_bytes()), cut_short)
+        }
+        (_, ErrorKind::BrokenPipe) => Failure::BrokenPipe,
+        _ => Failure::io(named(file, "standard output"), error),
+    };
+    match is_standard(file) {
+        true => {
+            // On one terminal, the bar would be written into what is shown.
+            let progress = Progress::new(Some(len as u64), !io::stdout().is_terminal());
+            let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+            out.and_then(|mut out| copy(bytes, &mut out, progress)).map_err(writing)?;
+        }
+        false => write_file(bytes, file, writing)?,
+    }
+    if context.json {
+        // Whether it is an orphan is not told of a view.
+        match store.stat(&key) {
+            Ok(now) if now.id == stat.id => stat = now,
+            _ => {}
+        }
+        let blob = Blob::new(key.as_bytes(), &stat, &dirs(&store)?);
+        let got = Got { blob, offset: begin as u64, length: len as u64 };
+        match is_standard(file) {
+            true => {
+                let told = serde_json::to_string(&got).map_err(io::Error::from)?;
+                let _ = writeln!(io::stderr(), "{told}"); // as with what failed
+            }
+            false => {
+                let mut out = Out::new();
+                out.json(&got)?;
+                out.end()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes the bytes of a view straight from where they lie. If a program truncates the blob's file behind the library's
+/// back, looking at them would be a SIGBUS; for the kernel, which does the looking here, it is EFAULT.
+fn copy(bytes: &[u8], out: &mut File, mut progress: Progress) -> io::Result<()> {
+    for part in bytes.chunks(PART) {
+        out.write_all(part)?;
+        progress.add(part.len());
+    }
+    Ok(())
+}
+
+/// Makes a file whole or not at all, in the place of one that is there. What is no file, such as a pipe or a device, is
+/// written to as it is.
+fn write_file(bytes: &[u8], file: &Path, writing: impl Fn(io::Error) -> Failure) -> Answer {
+    let file: PathBuf = fs::canonicalize(file).unwrap_or_else(|_| file.into()); // what a link leads to, not the link
+    let progress = Progress::new(Some(bytes.len() as u64), true);
+    let before = fs::metadata(&file).ok();
+    if before.as_ref().is_some_and(|meta| !meta.is_file()) {
+        let out = File::options().write(true).open(&file);
+        return out.and_then(|mut out| copy(bytes, &mut out, progress)).map_err(writing);
+    }
+    let dir = match file.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".vfsctl-").permissions(fs::Permissions::from_mode(0o666)); // less the umask
+    let (mut out, path) = builder.tempfile_in(dir).map_err(&writing)?.into_parts();
+    let path = Arc::new(Mutex::new(Some(path)));
+    let interrupted = Arc::clone(&path);
+    on_interrupt(move || drop(take(&interrupted)))?;
+    let written = copy(bytes, &mut out, progress).and_then(|()| match &before {
+        Some(meta) => out.set_permissions(meta.permissions()),
+        None => Ok(()),
+    });
+    let path = take(&path).ok_or(ErrorKind::Interrupted.into()); // from here on a signal finds the old file or the new
+    written.and(path).and_then(|path| path.persist(&file).map_err(|error| error.error)).map_err(writing)
+}
+
+fn take(path: &Mutex<Option<TempPath>>) -> Option<TempPath> {
+    path.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
