@@ -36,8 +36,12 @@ fn sections(roff: &mut Roff, text: &str) {
     }
 }
 
-fn page(command: &Command) -> io::Result<(String, Vec<u8>)> {
-    let man = Man::new(command.clone()).manual("libvfs").source(format!("vfsctl {}", env!("CARGO_PKG_VERSION")));
+/// When the text last changed. Without a date, what comes behind it in a page's title would take its place.
+const DATE: &str = "2026-11-22";
+
+fn page(command: &Command) -> io::Result<(String, String)> {
+    let source = format!("vfsctl {}", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone()).date(DATE).manual("libvfs").source(source);
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -52,7 +56,8 @@ fn page(command: &Command) -> io::Result<(String, Vec<u8>)> {
         sections(&mut roff, &text.to_string());
     }
     roff.to_writer(&mut page)?;
-    Ok((man.get_filename(), page))
+    // A backslash of the text: this is how all readers of the format know it.
+    Ok((man.get_filename(), String::from_utf8_lossy(&page).replace("\\\\", "\\e")))
 }
 
 pub fn write(dir: &Path) -> Answer {

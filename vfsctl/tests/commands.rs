@@ -383,7 +383,7 @@ fn each_kind_of_failure_has_its_exit_status_and_one_line() {
     }
     assert_eq!(ground.run(&["ls", "-k"]).text(), "key\n");
     // 8: another process holds the key.
-    let lock = fs::File::options().write(true).open(grounds[0].join("\\lock")).unwrap();
+    let lock = fs::File::options().write(true).open(format!("{}/\\lock", grounds[0].display())).unwrap();
     // SAFETY: all zeroes are a `flock`; the descriptor is ours, and the struct lives during the call.
     let held = unsafe {
         let mut whole: libc::flock = std::mem::zeroed();
