@@ -72,7 +72,6 @@ $(VFSCTL): $(LIBRARY) vfsctl/Cargo.toml $(wildcard vfsctl/src/*.rs)
 	@touch -c $@
 
 $(SHARE)/man/man1/vfsctl.1: $(VFSCTL)
-	@rm -rf $(SHARE)
 	$(VFSCTL) generate $(SHARE)
 
 # The name that the loader looks for.

@@ -67,20 +67,25 @@ pub fn write(dir: &Path) -> Answer {
 
 fn make(dir: &Path) -> io::Result<()> {
     let mut command = Cli::command();
-    let pages = dir.join("man/man1");
-    fs::create_dir_all(&pages)?;
     for (shell, place) in SHELLS {
-        let place = dir.join(place);
-        fs::create_dir_all(place.parent().unwrap_or(dir))?;
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command, "vfsctl", &mut script);
-        fs::write(place, script)?;
+        put(dir, place, &script)?;
     }
     command.build();
     let visible = command.get_subcommands().filter(|sub| !sub.is_hide_set());
-    for command in std::iter::once(&command).chain(visible) {
+    // The first page is the last file: where it is there, all are.
+    for command in visible.chain([&command]) {
         let (name, page) = page(command)?;
-        fs::write(pages.join(name), page)?;
+        put(dir, &format!("man/man1/{name}"), page.as_bytes())?;
     }
     Ok(())
+}
+
+/// Writes a file that is whole whenever it is there, for those who make and install at the same time.
+fn put(dir: &Path, place: &str, text: &[u8]) -> io::Result<()> {
+    let (draft, place) = (dir.join(format!(".{}", std::process::id())), dir.join(place));
+    fs::create_dir_all(place.parent().unwrap_or(dir))?;
+    fs::write(&draft, text)?;
+    fs::rename(draft, place)
 }
