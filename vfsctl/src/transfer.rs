@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempPath;
 use vfs::{Flags, Stat};
@@ -249,18 +249,31 @@ fn write_file(bytes: &[u8], file: &Path, writing: impl Fn(io::Error) -> Failure)
     };
     let mut builder = tempfile::Builder::new();
     builder.prefix(".vfsctl-").permissions(fs::Permissions::from_mode(0o666)); // less the umask
-    let (mut out, path) = builder.tempfile_in(dir).map_err(&writing)?.into_parts();
-    let path = Arc::new(Mutex::new(Some(path)));
-    let interrupted = Arc::clone(&path);
-    on_interrupt(move || drop(take(&interrupted)))?;
+    // The file is made, and takes its name, while its path is held: so a signal finds it there, or not made yet.
+    let part: Arc<Mutex<Option<TempPath>>> = Arc::default();
+    let interrupted = Arc::clone(&part);
+    on_interrupt(move || {
+        let mut path = hold(&interrupted);
+        drop(path.take());
+        std::mem::forget(path); // nobody goes on
+    })?;
+    let make = |part: &mut Option<TempPath>| -> io::Result<File> {
+        let (file, path) = builder.tempfile_in(dir)?.into_parts();
+        *part = Some(path);
+        Ok(file)
+    };
+    let mut out = make(&mut hold(&part)).map_err(&writing)?;
     let written = copy(bytes, &mut out, progress).and_then(|()| match &before {
         Some(meta) => out.set_permissions(meta.permissions()),
         None => Ok(()),
     });
-    let path = take(&path).ok_or(ErrorKind::Interrupted.into()); // from here on a signal finds the old file or the new
-    written.and(path).and_then(|path| path.persist(&file).map_err(|error| error.error)).map_err(writing)
+    let mut path = hold(&part);
+    match path.take() {
+        Some(path) => written.and_then(|()| path.persist(&file).map_err(|error| error.error)).map_err(writing),
+        None => Err(writing(ErrorKind::Interrupted.into())), // not reached: it is taken once
+    }
 }
 
-fn take(path: &Mutex<Option<TempPath>>) -> Option<TempPath> {
-    path.lock().unwrap_or_else(PoisonError::into_inner).take()
+fn hold(path: &Mutex<Option<TempPath>>) -> MutexGuard<'_, Option<TempPath>> {
+    path.lock().unwrap_or_else(PoisonError::into_inner)
 }
