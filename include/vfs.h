@@ -62,6 +62,9 @@
  *   handles that were open then fail with codes; but a writer begun before would write to whatever
  *   has its number next, and vfs_close closes such numbers. Close stores first.
  *
+ * - A umask that takes rights from the owner too (as 0777 does) must be set before the store is
+ *   used, not later: blobs stored then could not be read. Umasks that leave those do no harm.
+ *
  * - If the clock is set back, a blob that a process with fewer tiers stored below another's may be
  *   taken for what that one replaced, and go with it.
  *

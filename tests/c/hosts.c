@@ -483,7 +483,7 @@ static void given_up_rights(void *arg)
     char old[PATH_MAX];
     s = open_on(tiers);
     CHECK_OK(put(s, "k", 300, 1, 0));
-    umask(0777);
+    umask(0177);
     CHECK_OK(put(s, "masked", 300, 2, 0));
     CHECK_VALUE(s, "masked", 300, 2);
     umask(022);
