@@ -162,7 +162,12 @@ pub(super) unsafe fn status<H: Handle>(
 /// The same for a function that returns nothing, and so leaves the thread's last error alone.
 pub(super) fn quietly(body: impl FnOnce()) {
     let _entered = Entered::new();
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
+    let guarded = || {
+        #[cfg(test)]
+        super::tests::panic_if_armed();
+        body()
+    };
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(guarded)) {
         discard(payload);
     }
 }

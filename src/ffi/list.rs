@@ -86,10 +86,7 @@ pub unsafe extern "C" fn vfs_list_next(
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vfs_list_close(list: *mut vfs_list_t) {
-    guard::quietly(|| {
-        if !list.is_null() {
-            // SAFETY: made by `vfs_list_open` and closed once, says the header.
-            drop(unsafe { Box::from_raw(list) });
-        }
-    });
+    // SAFETY: NULL, or made by `vfs_list_open` and closed once, says the header.
+    let list = (!list.is_null()).then(|| unsafe { Box::from_raw(list) });
+    guard::quietly(move || drop(list));
 }

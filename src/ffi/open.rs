@@ -128,10 +128,7 @@ pub unsafe extern "C" fn vfs_shutdown(store: *mut vfs_t) -> vfs_status_t {
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vfs_close(store: *mut vfs_t) {
-    guard::quietly(|| {
-        if !store.is_null() {
-            // SAFETY: made by `vfs_open`, and closed once, says the header.
-            drop(unsafe { Box::from_raw(store) });
-        }
-    });
+    // SAFETY: NULL, or made by `vfs_open`, and closed once, says the header.
+    let store = (!store.is_null()).then(|| unsafe { Box::from_raw(store) });
+    guard::quietly(move || drop(store));
 }

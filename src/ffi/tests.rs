@@ -441,6 +441,121 @@ fn a_panic_becomes_a_status_and_the_handle_is_of_no_more_use() {
     assert_eq!(sys::thread::depth(), 0);
 }
 
+/// A function of the ABI, called on a store that has "k"; a writer, a listing and a view are there to be ended by it.
+type Body = fn(*mut vfs_t, *mut vfs_writer_t, *mut vfs_list_t, *mut vfs_view_t) -> i32;
+
+const K: *const c_char = c"k".as_ptr();
+const NEW: *const c_void = b"new".as_ptr().cast();
+
+/// Each function, and which handle it takes away: of store, writer, listing, view.
+// SAFETY (of all): as the header asks.
+const BODIES: [(&str, Option<usize>, Body); 18] = [
+    ("store", None, |s, _, _, _| unsafe { vfs_store(s, c"l".as_ptr(), NEW, 3, 2) }),
+    ("replace", None, |s, _, _, _| unsafe { vfs_store(s, K, NEW, 3, 1) }),
+    ("read", None, |s, _, _, _| unsafe { vfs_read(s, K, 0, [0u8; 9].as_mut_ptr().cast(), 9, &mut 0, &mut stat()) }),
+    ("has", None, |s, _, _, _| unsafe { vfs_has(s, K).min(0) }),
+    ("stat", None, |s, _, _, _| unsafe { vfs_stat(s, K, &mut stat()) }),
+    ("remove", None, |s, _, _, _| unsafe { vfs_remove(s, K) }),
+    ("remove_owned", None, |s, _, _, _| unsafe { vfs_remove_owned(s, &K, 1) }),
+    ("write", None, |_, w, _, _| unsafe { vfs_write(w, NEW, 3) }),
+    ("reserve", None, |_, w, _, _| unsafe { vfs_reserve(w, 3, &mut null_mut()) }),
+    ("seal", Some(1), |_, w, _, _| unsafe { vfs_seal(w) }),
+    ("list_next", None, |_, _, l, _| unsafe { vfs_list_next(l, &mut null(), &mut stat()) }),
+    ("reap", None, |s, _, _, _| unsafe { vfs_reap(s, null_mut()) }),
+    ("tier_stat", None, |s, _, _, _| unsafe { vfs_tier_stat(s, 0, &mut tier_stat()) }),
+    ("shutdown", None, |s, _, _, _| unsafe { vfs_shutdown(s) }),
+    ("close", Some(0), |s, _, _, _| {
+        unsafe { vfs_close(s) };
+        0
+    }),
+    ("abort", Some(1), |_, w, _, _| {
+        unsafe { vfs_abort(w) };
+        0
+    }),
+    ("list_close", Some(2), |_, _, l, _| {
+        unsafe { vfs_list_close(l) };
+        0
+    }),
+    ("unmap", None, |_, _, _, v| {
+        unsafe { vfs_unmap(v) };
+        0
+    }),
+];
+
+/// At its entry (0) and at each of its system calls.
+fn panic_at(name: &str, takes: Option<usize>, body: Body, nth: usize) -> bool {
+    let what = format!("{name}, call {nth}");
+    let other = Opened::new();
+    assert_eq!((other.put(c"bystander", b"whole"), other.put(c"k", b"old")), (0, 0));
+    let tiers = CString::new(other._dir.path().to_str().unwrap()).unwrap();
+    let options = vfs_options_t { tiers: tiers.as_ptr(), ..OPTIONS };
+    let (mut s, mut w, mut l) = (null_mut(), null_mut(), null_mut());
+    let mut view = vfs_view_t { data: null(), len: 0, owner: null_mut() };
+    // SAFETY: as the header asks.
+    unsafe {
+        assert_eq!(vfs_open(&options, &mut s), 0);
+        assert_eq!(vfs_create(s, c"w".as_ptr(), 0, 0, &mut w), 0);
+        assert_eq!(vfs_write(w, NEW, 3), 0);
+        assert_eq!(vfs_list_open(s, &mut l), 0);
+        assert_eq!(vfs_map(s, c"bystander".as_ptr(), &mut view, null_mut()), 0);
+        assert_eq!(vfs_store(s, K, NEW, 3, 1), 0);
+        ARMED.set(nth == 0);
+        let (status, calls) = sys::faults::run(nth, None, sys::faults::PANIC, false, || body(s, w, l, &mut view));
+        let hit = nth == 0 || calls.len() >= nth;
+        assert!(!ARMED.replace(false), "{what}: the hook was not met");
+        let void = matches!(name, "close" | "abort" | "list_close" | "unmap");
+        if hit && !void {
+            // What drops a descriptor or a draft at the end of a call may have met it after the answer was known.
+            fails(status, VFS_ERR_PANIC, "armed");
+        }
+        // Others go on at once: no lock is kept, and what they see is whole.
+        let mut buf = [0u8; 9];
+        let mut len = 0;
+        let read = vfs_read(other.store, K, 0, buf.as_mut_ptr().cast(), 9, &mut len, null_mut());
+        assert!(read == VFS_ERR_NOT_FOUND as i32 || read == 0 && &buf[..len] == b"new", "{what}: {read}");
+        assert_eq!(vfs_store(other.store, K, NEW, 3, 1), 0, "{what}: {}", last());
+        assert_eq!(other.has(c"bystander"), 1, "{what}");
+        if takes != Some(0) && hit && !void {
+            // The handle reads on, unless it was shut down, and changes nothing.
+            let shut = VFS_ERR_SHUTDOWN as i32;
+            let has = vfs_has(s, c"bystander".as_ptr());
+            assert!(has == 1 || name == "shutdown" && has == shut, "{what}: {has}");
+            fails(vfs_store(s, K, NEW, 3, 1), VFS_ERR_PANIC, "internal failure");
+            fails(vfs_remove(s, K), VFS_ERR_PANIC, "internal failure");
+        }
+        vfs_unmap(&mut view);
+        if takes != Some(2) {
+            vfs_list_close(l);
+        }
+        if takes != Some(1) {
+            vfs_abort(w);
+        }
+        if takes != Some(0) {
+            vfs_close(s);
+        }
+        // The next open removes what a broken end left.
+        assert_eq!(vfs_open(&options, &mut s), 0);
+        for key in [c"w", c"l"] {
+            let _ = vfs_remove(s, key.as_ptr()); // a persistent one may be there
+            assert_eq!(vfs_has(s, key.as_ptr()), 0);
+        }
+        vfs_close(s);
+        assert_eq!(vfs_remove(other.store, K), 0, "{what}");
+        assert_eq!((other.has(c"bystander"), sys::thread::depth()), (1, 0), "{what}");
+        hit
+    }
+}
+
+#[test]
+fn a_panic_anywhere_in_any_function_harms_nobody_else() {
+    let mut points = 0;
+    for (name, takes, body) in BODIES {
+        points += (0..).take_while(|&nth| panic_at(name, takes, body, nth)).count();
+    }
+    println!("{points} points");
+    assert!(points > 100);
+}
+
 /// Run by the test below in a process of its own, whose standard error is looked at.
 #[test]
 #[ignore = "prints on purpose"]

@@ -145,16 +145,19 @@ pub unsafe extern "C" fn vfs_reserve(writer: *mut vfs_writer_t, len: usize, out:
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vfs_seal(writer: *mut vfs_writer_t) -> vfs_status_t {
-    // The writer is gone after the body, so there is no handle to poison.
     // SAFETY: the header's contract: NULL, or a writer that nobody uses any more.
-    unsafe {
-        guard::status("vfs_seal", std::ptr::null::<vfs_writer_t>(), |call| {
-            args::not_null(writer, "writer is NULL")?;
-            let vfs_writer_t { writer, key } = *Box::from_raw(writer);
-            call.key = Some(key);
-            Ok(writer.seal()?)
+    let status = unsafe {
+        guard::status("vfs_seal", writer, |call| {
+            let vfs_writer_t { writer, key } = args::handle_mut(writer, "writer is NULL")?;
+            call.key = Some(*key);
+            Ok(writer.finish()?)
         })
-    }
+    };
+    // Only now: a panic must still find the store that it makes useless.
+    // SAFETY: NULL, or made by `vfs_create`, and ended once.
+    let writer = (!writer.is_null()).then(|| unsafe { Box::from_raw(writer) });
+    guard::quietly(move || drop(writer));
+    status
 }
 
 /// Gives up the blob and ends the writer: `writer` is gone afterwards, and nothing is left of it.
@@ -164,10 +167,7 @@ pub unsafe extern "C" fn vfs_seal(writer: *mut vfs_writer_t) -> vfs_status_t {
 /// Since: 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vfs_abort(writer: *mut vfs_writer_t) {
-    guard::quietly(|| {
-        if !writer.is_null() {
-            // SAFETY: made by `vfs_create` and not sealed, says the header.
-            drop(unsafe { Box::from_raw(writer) });
-        }
-    });
+    // SAFETY: NULL, or made by `vfs_create` and not sealed, says the header.
+    let writer = (!writer.is_null()).then(|| unsafe { Box::from_raw(writer) });
+    guard::quietly(move || drop(writer));
 }

@@ -352,8 +352,15 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         if !self.inner.stack.kin.in_child() {
+            /// Also after a bug in the shutdown: the host's callback must not be called any more.
+            struct Closing<'a>(&'a Logger);
+            impl Drop for Closing<'_> {
+                fn drop(&mut self) {
+                    self.0.close();
+                }
+            }
+            let _closing = Closing(&self.inner.logger);
             let _ = self.inner.shutdown(); // what cannot be removed now is for a reaper
-            self.inner.logger.close();
         }
     }
 }

@@ -3,7 +3,7 @@ use super::stack::Stack;
 use super::{Inner, TierKind, TierStat, no_memory};
 use crate::error::{Error, Fault, Result};
 use crate::key::Key;
-use crate::sys::sync::atomic::Ordering::SeqCst;
+use crate::sys::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use crate::sys::{self, Deadline};
 use crate::tier::any::AnyTier;
 use crate::tier::dir::{DirTier, Mode, RoomRef};
@@ -69,6 +69,14 @@ impl Inner {
         if self.shut.swap(true, SeqCst) {
             return self.wait_for_shutdown();
         }
+        /// Also after a bug: nobody waits for a shutdown that will not go on.
+        struct Over<'a>(&'a AtomicBool);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, SeqCst);
+            }
+        }
+        let _over = Over(&self.shut_down);
         let deadline = Deadline::after(super::PATIENCE);
         let mut first = None;
         for (index, layer) in self.stack.layers.iter().enumerate() {
@@ -83,7 +91,6 @@ impl Inner {
                 }
             }
         }
-        self.shut_down.store(true, SeqCst);
         first.map_or(Ok(()), Err)
     }
 

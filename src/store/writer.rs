@@ -180,6 +180,11 @@ impl Writer {
 
     /// Publishes the blob. Ends the writer, whatever the answer.
     pub fn seal(mut self) -> Result<()> {
+        self.finish()
+    }
+
+    /// The same; afterwards the writer is of no more use but to be dropped.
+    pub(crate) fn finish(&mut self) -> Result<()> {
         self.check()?;
         self.put(&[])?;
         if let Some(Refused { code, errno, .. }) = self.refused {

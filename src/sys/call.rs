@@ -6,6 +6,7 @@ use super::process::errno;
 pub fn once<T: PartialEq + From<i8>>(name: &'static str, call: impl FnOnce() -> T) -> Os<T> {
     #[cfg(test)]
     if let Some(errno) = faults::meet(name) {
+        assert_ne!(errno, faults::PANIC, "armed at {name}");
         return Err(errno);
     }
     #[cfg(loom)]
@@ -35,6 +36,9 @@ pub mod faults {
     use std::time::Duration;
 
     type Hook = &'static dyn Fn();
+
+    /// In place of an errno: a bug in the middle of things.
+    pub const PANIC: i32 = i32::MIN;
 
     struct Plan {
         /// Which call fails, counted from 1 among those named (or all); 0: none.
