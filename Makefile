@@ -27,7 +27,7 @@ LINK := -L$(RELEASE) -lvfs -Wl,-rpath,'$$ORIGIN/../release'
 # How long everything at once goes on.
 SOAK_SECONDS ?= 3600
 
-.PHONY: build test loom fuzz demo bench bench-long soak install uninstall header clean help
+.PHONY: build test loom fuzz demo bench bench-long soak install uninstall header docs clean help
 
 build:
 	$(CARGO) build --release
@@ -61,6 +61,12 @@ header:
 
 clean:
 	$(CARGO) clean
+
+# The reference pages: html/index.html there. Needs doxygen.
+DOCS := $(TARGET_DIR)/docs
+docs:
+	@mkdir -p "$(DOCS)"
+	@VERSION=$(VERSION) OUTPUT="$(DOCS)" doxygen Doxyfile
 
 # Only when a source is newer: `sudo make install` after `make` runs no cargo.
 $(LIBRARY): $(SOURCES)
@@ -140,4 +146,5 @@ help:
 	@echo 'make install      PREFIX=$(PREFIX) BINDIR=$(BINDIR) LIBDIR=$(LIBDIR) INCLUDEDIR=$(INCLUDEDIR) DATADIR=$(DATADIR) DESTDIR=$(DESTDIR)'
 	@echo 'make uninstall    the same variables'
 	@echo 'make header       write include/vfs.h anew from src/ffi'
+	@echo 'make docs         reference pages of vfs.h and vfs.hpp: target/docs/html (doxygen)'
 	@echo 'make clean        remove what was built'

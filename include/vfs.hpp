@@ -14,8 +14,8 @@
  * - Handles (Store, Writer, List, View) are move-only and give themselves back. One that was moved from, closed or
  *   ended answers VFS_ERR_INVALID, and a View is empty. A View outlives its store.
  * - Each call that can fail comes twice: `x` throws vfs::Error; `try_x` is noexcept and answers a vfs::Result, which is
- *   the value or a vfs::Failure. With -fno-exceptions only `try_x` is there, and memory that a container cannot have
- *   ends the program, as everywhere under that flag.
+ *   a value or a vfs::Failure, or where there is no value a vfs::Outcome. With -fno-exceptions only `try_x` is there,
+ *   and memory that a container cannot have ends the program, as everywhere under that flag.
  * - A key is text of any kind. What is no key, one with a NUL inside or of more than 255 bytes too, is refused with
  *   VFS_ERR_KEY, never cut.
  * - Threads, fork, and what each code means: as vfs.h says of the function that is named at each call.
@@ -119,13 +119,11 @@ private:
 };
 #endif
 
-template <class T = void> class Result;
-
 /** Success, or a Failure. */
-template <> class [[nodiscard]] Result<void> {
+class [[nodiscard]] Outcome {
 public:
-    Result() noexcept = default; /**< Success. */
-    Result(Failure failure) noexcept : failure_(std::move(failure)) {} /**< A failure. */
+    Outcome() noexcept = default; /**< Success. */
+    Outcome(Failure failure) noexcept : failure_(std::move(failure)) {} /**< A failure. */
 
     bool has_value() const noexcept { return !failure_; } /**< Whether it went well. */
     explicit operator bool() const noexcept { return has_value(); } /**< The same. */
@@ -144,12 +142,12 @@ private:
 };
 
 /** A value, or a Failure. As std::expected, `*` and `->` are for one that has a value. */
-template <class T> class [[nodiscard]] Result : public Result<void> {
+template <class T> class [[nodiscard]] Result : public Outcome {
     static_assert(std::is_nothrow_move_constructible_v<T>, "a result is answered by functions that throw nothing");
 
 public:
     Result(T value) noexcept : value_(std::move(value)) {} /**< A value. */
-    Result(Failure failure) noexcept : Result<void>(std::move(failure)) {} /**< A failure. */
+    Result(Failure failure) noexcept : Outcome(std::move(failure)) {} /**< A failure. */
 
     /** Whether there is a value. Not there for bool, where it would be taken for the value: see has_value. */
     explicit operator bool() const noexcept
@@ -166,13 +164,13 @@ public:
     /** The value, or throws. */
     T value() &&
     {
-        Result<void>::value();
+        Outcome::value();
         return *std::move(value_);
     }
     /** The value, or throws. */
     const T &value() const &
     {
-        Result<void>::value();
+        Outcome::value();
         return *value_;
     }
 #endif
@@ -184,7 +182,7 @@ private:
 /** Parts that are not for use outside. */
 namespace detail {
 
-inline Result<> result(vfs_status_t status) noexcept
+inline Outcome result(vfs_status_t status) noexcept
 {
     if (status < 0) return Failure(status);
     return {};
@@ -393,7 +391,7 @@ public:
     Writer() noexcept = default; /**< Of nothing. */
 
     /** Appends: vfs_write. */
-    Result<> try_write(Bytes bytes) noexcept
+    Outcome try_write(Bytes bytes) noexcept
     {
         return detail::result(vfs_write(handle_.get(), bytes.data(), bytes.size()));
     }
@@ -405,7 +403,7 @@ public:
         return Buffer(room, bytes);
     }
     /** Publishes the blob and ends the writer, whatever it answers: vfs_seal. */
-    Result<> try_seal() noexcept { return detail::result(vfs_seal(handle_.release())); }
+    Outcome try_seal() noexcept { return detail::result(vfs_seal(handle_.release())); }
     /** Gives up the blob and ends the writer: vfs_abort. */
     void abort() noexcept { handle_.reset(); }
     /** For functions of vfs.h; still ours. */
@@ -519,7 +517,7 @@ public:
     }
 
     /** Stores a copy of the bytes: vfs_store. */
-    Result<> try_put(const Key &key, Bytes bytes, Flags flags = Flags::none) noexcept
+    Outcome try_put(const Key &key, Bytes bytes, Flags flags = Flags::none) noexcept
     {
         const auto bits = static_cast<std::uint32_t>(flags);
         return detail::result(vfs_store(handle(), key.c_str(), bytes.data(), bytes.size(), bits));
@@ -572,12 +570,12 @@ public:
     }
 
     /** Removes a blob, whoever owns it: vfs_remove. */
-    Result<> try_remove(const Key &key) noexcept { return detail::result(vfs_remove(handle(), key.c_str())); }
+    Outcome try_remove(const Key &key) noexcept { return detail::result(vfs_remove(handle(), key.c_str())); }
 
     /** Removes those that this store owns, of any range of keys; all are tried, and the first failure is told. */
-    template <class Keys = std::initializer_list<std::string_view>> Result<> try_remove_owned(const Keys &keys) noexcept
+    template <class Keys = std::initializer_list<std::string_view>> Outcome try_remove_owned(const Keys &keys) noexcept
     {
-        Result<> first = detail::result(vfs_remove_owned(handle(), nullptr, 0));
+        Outcome first = detail::result(vfs_remove_owned(handle(), nullptr, 0));
         for (const auto &each : keys) {
             const Key key(each);
             const char *const text = key.c_str();
@@ -652,7 +650,7 @@ public:
     }
 
     /** Removes all blobs that this store owns and ends its use; it remains to be closed: vfs_shutdown. */
-    Result<> try_shutdown() noexcept { return detail::result(vfs_shutdown(handle())); }
+    Outcome try_shutdown() noexcept { return detail::result(vfs_shutdown(handle())); }
 
     /** Shuts down, telling no failure, and gives the store back, as its end does: vfs_close. */
     void close() noexcept { handle_.reset(); }
@@ -704,7 +702,7 @@ private:
 
     static void hear(void *user, std::int32_t level, const char *message) noexcept
     {
-        (void)detail::catching([&]() -> Result<> {
+        (void)detail::catching([&]() -> Outcome {
             (*static_cast<Log *>(user))(level, message);
             return {};
         });

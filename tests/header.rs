@@ -133,7 +133,7 @@ fn the_cxx_header_compiles_alone_and_twice_and_leaves_no_macro() {
     for standard in ["-std=c++17", "-std=c++20", "-std=c++23"] {
         let arguments = [&STRICT[..], &more, &[standard, &include]].concat();
         compile("c++", "c++", &arguments, "#include <vfs.hpp>\n");
-        let twice = "#include <vfs.hpp>\n#include \"vfs.hpp\"\nint main() { return vfs::Result<>() ? 0 : 1; }\n";
+        let twice = "#include <vfs.hpp>\n#include \"vfs.hpp\"\nint main() { return vfs::Outcome() ? 0 : 1; }\n";
         compile("c++", "c++", &[&arguments[..], &["-fno-exceptions", "-fno-rtti"]].concat(), twice);
     }
     let macros = |header: &str| -> Vec<String> {

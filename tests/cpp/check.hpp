@@ -26,7 +26,7 @@ static std::string scratch;
 
 /* A call that throws nothing went well; its value, if it has one. */
 #define OK(call) ok(__FILE__, __LINE__, #call, call)
-inline void ok(const char *file, int line, const char *text, vfs::Result<> result)
+inline void ok(const char *file, int line, const char *text, vfs::Outcome result)
 {
     if (!result.has_value()) fail(file, line, std::string(text) + ": " + result.error().what());
 }
@@ -38,7 +38,7 @@ template <class T> T ok(const char *file, int line, const char *text, vfs::Resul
 
 /* A call that throws nothing failed so. */
 #define FAILS(want, call) fails(__FILE__, __LINE__, #call, want, call)
-inline void fails(const char *file, int line, const char *text, vfs_status_t want, const vfs::Result<> &result)
+inline void fails(const char *file, int line, const char *text, vfs_status_t want, const vfs::Outcome &result)
 {
     if (result.has_value()) fail(file, line, std::string(text) + " went well");
     if (result.error().code() != want)

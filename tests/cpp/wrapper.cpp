@@ -21,7 +21,7 @@ template <class T>
 constexpr bool move_only = std::is_nothrow_move_constructible_v<T> && std::is_nothrow_move_assignable_v<T> &&
                            !std::is_copy_constructible_v<T> && !std::is_copy_assignable_v<T>;
 static_assert(move_only<vfs::Store> && move_only<vfs::Writer> && move_only<vfs::View> && move_only<vfs::List>);
-static_assert(move_only<vfs::Failure> && move_only<vfs::Result<>> && move_only<vfs::Result<vfs::View>>);
+static_assert(move_only<vfs::Failure> && move_only<vfs::Outcome> && move_only<vfs::Result<vfs::View>>);
 static_assert(std::is_copy_constructible_v<vfs::Error> && std::is_base_of_v<std::runtime_error, vfs::Error>);
 static_assert(std::is_nothrow_destructible_v<vfs::Store> && sizeof(vfs::View) == sizeof(void *));
 
