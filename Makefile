@@ -27,7 +27,7 @@ LINK := -L$(RELEASE) -lvfs -Wl,-rpath,'$$ORIGIN/../release'
 # How long everything at once goes on.
 SOAK_SECONDS ?= 3600
 
-.PHONY: build test loom fuzz demo bench bench-long soak install uninstall header docs clean help
+.PHONY: build test loom fuzz demo serve bench bench-long soak install uninstall header docs clean help
 
 build:
 	$(CARGO) build --release
@@ -96,6 +96,12 @@ $(BIN)/%: tests/c/%.c tests/c/harness.h include/vfs.h $(RELEASE)/$(SONAME)
 	@mkdir -p $(BIN)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -pthread -Iinclude $< -o $@ $(LINK)
 
+# An HTTP server of a store's blobs. Needs libmicrohttpd.
+serve: $(BIN)/serve
+$(BIN)/serve: examples/serve/serve.cpp include/vfs.h include/vfs.hpp $(RELEASE)/$(SONAME)
+	@mkdir -p $(BIN)
+	$(CXX) -std=c++17 $(WARN) $(CFLAGS) -pthread -Iinclude $< -o $@ $(LINK) -lmicrohttpd
+
 # In the pkg-config file, directories below the prefix are told by it.
 PC_DIR = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 
@@ -129,7 +135,8 @@ install: $(LIBRARY) $(SHARE)/man/man1/vfsctl.1
 uninstall:
 	rm -f "$(DESTDIR)$(INCLUDEDIR)/vfs.h" "$(DESTDIR)$(INCLUDEDIR)/vfs.hpp" "$(DESTDIR)$(LIBDIR)/pkgconfig/vfs.pc"
 	rm -f $(addprefix "$(DESTDIR)$(LIBDIR)/,$(addsuffix ",$(REAL) $(SONAME) libvfs.so libvfs.a))
-	rm -rf "$(DESTDIR)$(CMAKE_DIR)"
+	rm -f "$(DESTDIR)$(CMAKE_DIR)/vfsConfig.cmake" "$(DESTDIR)$(CMAKE_DIR)/vfsConfigVersion.cmake"
+	@rmdir "$(DESTDIR)$(CMAKE_DIR)" 2>/dev/null || :
 	rm -f "$(DESTDIR)$(BINDIR)/vfsctl" "$(DESTDIR)$(DATADIR)"/man/man1/vfsctl.1 "$(DESTDIR)$(DATADIR)"/man/man1/vfsctl-*.1
 	rm -f $(addprefix "$(DESTDIR)$(DATADIR)/,$(addsuffix ",bash-completion/completions/vfsctl \
 	    zsh/site-functions/_vfsctl fish/vendor_completions.d/vfsctl.fish))
@@ -140,6 +147,7 @@ help:
 	@echo 'make loom         run what threads share in every order that they can come in'
 	@echo 'make fuzz         fuzz keys, lists of tiers and calls, FUZZ_SECONDS=600 for each'
 	@echo 'make demo         store and read back real files while /dev/shm is full'
+	@echo 'make serve        build target/c/serve, which serves blobs over HTTP (libmicrohttpd)'
 	@echo 'make bench        compare with bare system calls'
 	@echo 'make bench-long   a million blobs, many threads, processes and owners'
 	@echo 'make soak         everything at once, with kills, for SOAK_SECONDS=$(SOAK_SECONDS)'

@@ -41,9 +41,10 @@ template <class T> T ok(const char *file, int line, const char *text, vfs::Resul
 inline void fails(const char *file, int line, const char *text, vfs_status_t want, const vfs::Outcome &result)
 {
     if (result.has_value()) fail(file, line, std::string(text) + " went well");
-    if (result.error().code() != want)
-        fail(file, line, std::string(text) + ": code " + std::to_string(result.error().code()) + ", " + result.error().what());
-    if (*result.error().what() == '\0') fail(file, line, std::string(text) + ": no words");
+    const vfs::Failure &failure = result.error();
+    if (failure.code() != want)
+        fail(file, line, std::string(text) + ": code " + std::to_string(failure.code()) + ", " + failure.what());
+    if (*failure.what() == '\0') fail(file, line, std::string(text) + ": no words");
 }
 
 /* A directory below the scratch directory. */
