@@ -475,22 +475,28 @@ static void threads()
         return !text.empty() && text.size() == 100u * static_cast<std::size_t>(text[0] - 'a' + 1) &&
                text.find_first_not_of(text[0]) == text.npos;
     };
+    store.put("shared", std::string(100, 'a'));
     std::vector<std::thread> running;
     for (int t = 0; t < 4; t++) {
         running.emplace_back([&, t] {
             for (int i = 0; i < 150; i++) {
                 const char letter = static_cast<char>('a' + (i * 7 + t) % 26);
                 const std::string value(100u * static_cast<std::size_t>(letter - 'a' + 1), letter);
-                store.put("shared", value, vfs::replace);
-                CHECK(whole(store.read<std::string>("shared"))); /* also if a longer one comes between its two looks */
-                CHECK(whole(store.map("shared").text()));
+                auto put = store.try_put("shared", value, vfs::replace);
+                auto read = store.try_read<std::string>("shared");
+                auto map = store.try_map("shared");
+                if (!put) FAILS(VFS_ERR_BUSY, put); /* others kept it out for long, where there is much to do */
+                if (!read) FAILS(VFS_ERR_BUSY, read);
+                else CHECK(whole(*read)); /* also if a longer one comes between its two looks */
+                if (!map) FAILS(VFS_ERR_BUSY, map);
+                else CHECK(whole(map->text()));
                 const std::string own = "own-" + std::to_string(t) + "-" + std::to_string(i);
                 vfs::Writer writer = store.create(own);
                 writer.write(value);
                 writer.seal();
                 if (i % 2) store.remove_owned({own});
                 if (i % 50 == 0) {
-                    CHECK(listed(store).count("shared") == 1);
+                    CHECK(listed(store).count(own) == 1); /* as what is there all the while */
                     FAILS(VFS_ERR_NOT_FOUND, store.try_stat("absent " + own));
                     CHECK(std::strstr(store.try_stat(own + "?").error().what(), own.c_str())); /* this thread's words */
                 }
