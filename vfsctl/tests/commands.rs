@@ -293,6 +293,7 @@ fn stores_are_apart_and_the_environment_names_the_tiers() {
     let ground = Ground::new();
     ground.feed(&["--store", "other", "put", "key"], b"there").text();
     ground.run(&["get", "key"]).fails(1, "key: ");
+    ground.run(&["get", "key", "--store", "third"]).fails(1, "key: ");
     assert_eq!(ground.run(&["get", "key", "--store", "other"]).text(), "there");
     let without = |tiers: &str, arguments: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vfsctl"));
