@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ impl Ground {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vfsctl"));
         command.arg("--tiers").arg(self.tiers()).args(arguments).env_remove("VFS_TIERS").env("TERM", "xterm");
-        command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.prepare(&mut command);
         command
     }
 
@@ -106,9 +106,22 @@ impl Ground {
         let inner = self.command(arguments);
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("{setup} && exec \"$0\" \"$@\"")).arg(inner.get_program()).args(inner.get_args());
-        command.env_remove("VFS_TIERS").current_dir(self.dir.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.prepare(command.env_remove("VFS_TIERS"));
         command
+    }
+
+    fn prepare(&self, command: &mut Command) {
+        command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Tests that a shell runs in the background have the interrupt key ignored, and so would what they start.
+        // SAFETY: `signal` is a system call alone, which may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP] {
+                    libc::signal(signal, libc::SIG_DFL);
+                }
+                Ok(())
+            });
+        }
     }
 
     pub fn run(&self, arguments: &[&str]) -> Run {
