@@ -136,7 +136,8 @@ impl Fault {
 
     /// Whether nothing of ours can be there: no directory, or one that is not ours.
     pub fn is_nothing_here(&self) -> bool {
-        self.is_lost_ground() || self.code.is_none() && (self.errno == libc::ELOOP || self.what == NOT_OURS)
+        let missing = matches!(self.errno, libc::ENOENT | libc::ENOTDIR | libc::ELOOP);
+        self.code.is_none() && (missing || self.what == NOT_OURS)
     }
 
     /// Whether the directories under us may have been removed or replaced.

@@ -62,7 +62,10 @@ fn documented(errno: i32) -> &'static [Code] {
         libc::ENOSPC | libc::EDQUOT | libc::EFBIG => &[Code::NoSpace],
         libc::ENOMEM => &[Code::NoMemory, Code::NoSpace],
         libc::EMFILE | libc::ENFILE => &[Code::Limit],
-        libc::EACCES | libc::EPERM | libc::ELOOP => &[Code::Permission],
+        libc::EACCES | libc::EPERM => &[Code::Permission],
+        // Of our directory: a link or a file in its place, in which nothing of ours can be.
+        libc::ELOOP => &[Code::Permission, Code::NotFound],
+        libc::ENOTDIR => &[Code::Io, Code::Permission, Code::NotFound],
         libc::EROFS => &[Code::ReadOnly],
         libc::EBUSY => &[Code::Busy],
         libc::EAGAIN => &[Code::Busy, Code::Io], // an answer to a lock alone
