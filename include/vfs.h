@@ -25,7 +25,9 @@
  *   with a code instead. We never truncate or write a blob that was published.
  *
  * - Nothing is synced. After a power cut a persistent blob on disk may be short or gone. A
- *   process that is killed, at whatever instruction, leaves whole blobs or none.
+ *   process that is killed, at whatever instruction, leaves whole blobs or none. A filesystem
+ *   that takes bytes now and finds room for them later, as NFS does, may tell a lack of room too
+ *   late, and the blob be short: name local directories.
  *
  * - A process made by _Fork or by a raw clone without exec does not run our handler of fork, so
  *   it keeps its parent's owner alive and must not use the parent's handles. fork, vfork with
