@@ -120,7 +120,7 @@ fn an_interrupted_get_leaves_no_part_of_a_file() {
             (begun || fs::metadata(ground.path("file")).unwrap().len() > 6).then_some(())
         });
         common::signal(&child, libc::SIGINT);
-        let run = Run::of(child.wait_with_output().unwrap());
+        let run = common::end(child);
         assert!(common::none_begins(ground.dir.path(), ".vfsctl"), "{run:?}");
         let file = fs::read(ground.path("file")).unwrap();
         let interrupted = run.signal == Some(libc::SIGINT);
@@ -140,7 +140,7 @@ fn an_interrupted_put_leaves_nothing_in_the_store() {
         input.write_all(&common::bytes(100_000)).unwrap();
         common::until("the draft", || ground.files().iter().any(|(_, size)| *size == 100_000).then_some(()));
         common::signal(&child, signal);
-        let run = Run::of(child.wait_with_output().unwrap());
+        let run = common::end(child);
         assert_eq!((run.signal, run.err.as_str()), (Some(signal), ""));
         assert_eq!(ground.files(), []);
     }
@@ -156,6 +156,6 @@ fn a_signal_that_was_to_be_ignored_is_ignored() {
     common::signal(&child, libc::SIGHUP);
     input.write_all(b"after").unwrap();
     drop(input);
-    assert_eq!(Run::of(child.wait_with_output().unwrap()).text(), "");
+    assert_eq!(common::end(child).text(), "");
     assert_eq!(ground.run(&["get", "key"]).text(), "before, after");
 }

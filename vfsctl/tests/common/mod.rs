@@ -217,6 +217,19 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// How a process ended that had something short to say, if it ends.
+pub fn end(mut child: Child) -> Run {
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > LONG {
+            child.kill().unwrap();
+            panic!("it does not end: {:?}", Run::of(child.wait_with_output().unwrap()));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Run::of(child.wait_with_output().unwrap())
+}
+
 pub fn signal(child: &Child, signal: i32) {
     // SAFETY: `kill` takes numbers alone; the child has not been waited for, so the number is its own.
     assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
