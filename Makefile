@@ -27,7 +27,7 @@ LINK := -L$(RELEASE) -lvfs -Wl,-rpath,'$$ORIGIN/../release'
 # How long everything at once goes on.
 SOAK_SECONDS ?= 3600
 
-.PHONY: build test loom fuzz demo serve bench bench-long soak install uninstall header docs clean help
+.PHONY: build test loom fuzz demo serve bench bench-long soak install uninstall header docs check-cinstall clean help
 
 build:
 	$(CARGO) build --release
@@ -61,6 +61,10 @@ header:
 
 clean:
 	$(CARGO) clean
+
+# Outside of `.ci/run`: cargo-c takes long to build. `cargo install cargo-c --locked`, or Debian's cargo-c.
+check-cinstall:
+	@CARGO="$(CARGO)" sh tests/cinstall.sh "$(VERSION)" "$(SONAME)"
 
 # The reference pages: html/index.html there. Needs doxygen.
 DOCS := $(TARGET_DIR)/docs
@@ -154,5 +158,6 @@ help:
 	@echo 'make install      PREFIX=$(PREFIX) BINDIR=$(BINDIR) LIBDIR=$(LIBDIR) INCLUDEDIR=$(INCLUDEDIR) DATADIR=$(DATADIR) DESTDIR=$(DESTDIR)'
 	@echo 'make uninstall    the same variables'
 	@echo 'make header       write include/vfs.h anew from src/ffi'
+	@echo 'make check-cinstall  what cargo-c installs is what make install does, and serves C and C++ programs'
 	@echo 'make docs         reference pages of vfs.h and vfs.hpp: target/docs/html (doxygen)'
 	@echo 'make clean        remove what was built'

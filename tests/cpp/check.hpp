@@ -73,7 +73,19 @@ inline vfs::Options options_on(const std::string &tiers)
     return options;
 }
 
-/* Calls the function of that mode, after which this process holds no descriptor more. */
+/* Views of blobs on directories that this process has. */
+inline int views()
+{
+    int count = 0;
+    char line[4096];
+    FILE *maps = std::fopen("/proc/self/maps", "re");
+    CHECK(maps != nullptr);
+    while (std::fgets(line, sizeof line, maps)) count += std::strstr(line, "/vfs1-") != nullptr;
+    std::fclose(maps);
+    return count;
+}
+
+/* Calls the function of that mode, after which this process holds no descriptor more, and no view. */
 struct Mode {
     const char *name;
     void (*run)();
@@ -86,7 +98,7 @@ template <std::size_t n> int run_mode(int argc, char **argv, const Mode (&modes)
         if (std::string(argv[2]) != mode.name) continue;
         const int before = entries_in("/proc/self/fd");
         mode.run();
-        CHECK(entries_in("/proc/self/fd") == before);
+        CHECK(entries_in("/proc/self/fd") == before && views() == 0);
         return 0;
     }
     fail(__FILE__, __LINE__, std::string("no mode ") + argv[2]);
