@@ -62,7 +62,7 @@ header:
 clean:
 	$(CARGO) clean
 
-# Outside of `.ci/run`: cargo-c takes long to build. `cargo install cargo-c --locked`, or Debian's cargo-c.
+# Outside of `.ci/run`: cargo-c itself takes long to build (`cargo install cargo-c --locked`).
 check-cinstall:
 	@CARGO="$(CARGO)" sh tests/cinstall.sh "$(VERSION)" "$(SONAME)"
 
