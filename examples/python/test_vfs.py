@@ -476,11 +476,13 @@ class Writers(Case):
         with self.assertRaisesRegex(ValueError, "released"):
             other[0]
         self.assertEqual(store.read("k"), b"abcd-" + sample(PAGE))
-        with store.create("l") as writer:
-            with self.assertRaises(ValueError):
-                writer.reserve(-1)
-            self.fails(vfs.Invalid, vfs.Code.INVALID, writer.reserve, 1 << 63)
-            self.fails(vfs.Invalid, vfs.Code.INVALID, writer.reserve, 1 << 70)
+        writer = store.create("l")
+        with self.assertRaises(ValueError):
+            writer.reserve(-1)
+        self.fails(vfs.Invalid, vfs.Code.INVALID, writer.reserve, 1 << 63)
+        self.fails(vfs.Invalid, vfs.Code.INVALID, writer.reserve, 1 << 70)
+        self.fails(vfs.Invalid, vfs.Code.INVALID, writer.seal)  # without the part that was refused
+        self.assertNotIn("l", store)
 
     def test_reserved_memory_in_use_is_not_taken_back(self) -> None:
         store = self.open()
