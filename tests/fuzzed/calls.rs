@@ -768,7 +768,7 @@ impl World {
     /// Gives all back and removes what has no owner.
     fn finish(mut self) {
         // What outlives its handles is given back after them, or before: by the number of calls.
-        let handles_first = self.step % 2 == 0;
+        let handles_first = self.step.is_multiple_of(2);
         if handles_first {
             self.close_handles();
         }
@@ -824,7 +824,7 @@ pub fn calls(data: &[u8]) {
     let mut input = Input(data);
     while world.step < CALLS_MAX && world.call(&mut input) {
         world.step += 1;
-        if world.step % 4 == 0 {
+        if world.step.is_multiple_of(4) {
             world.compare(world.step / 4 % HANDLES);
         }
     }

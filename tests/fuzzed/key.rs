@@ -25,7 +25,7 @@ pub fn key(data: &[u8]) {
     unsafe { vfs_close(named) };
     is!(vfs_open(&options(None, &tiers, 0), &mut store), 0);
 
-    let (bytes, flags) = (key.to_bytes(), u32::from(data.len() % 4 == 0) * vfs_store_flag::VFS_PERSIST as u32);
+    let (bytes, flags) = (key.to_bytes(), u32::from(data.len().is_multiple_of(4)) * vfs_store_flag::VFS_PERSIST as u32);
     let refused = if good { 0 } else { VFS_ERR_KEY as i32 };
     let key = key.as_ptr();
     is!(vfs_has(store, key), 0);
