@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 fail() { echo "check-cinstall: $*" >&2; exit 1; }
 
 prefix=/opt/vfs
-(cd "$root" && ${CARGO:-cargo} cinstall --quiet --locked --release --package libvfs \
+(cd "$root" && ${CARGO:-cargo} cinstall --locked --release --package libvfs \
   --prefix "$prefix" --libdir "$prefix/lib" --destdir "$work/tree")
 lib=$work/tree$prefix/lib include=$work/tree$prefix/include
 
