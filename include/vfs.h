@@ -75,7 +75,8 @@
  *
  * Ownership. What a function makes (a store, a writer, a listing, a view) is the caller's, to be
  * given back by the function named there; giving back NULL does nothing. What is passed in is
- * read during the call only. Strings that are returned are ours.
+ * read during the call only, and may lie at any address, aligned or not. Strings that are
+ * returned are ours.
  *
  * Status. Functions answer VFS_OK, which is 0, or a negative code. Take any negative number for a
  * failure. A function that fails has changed nothing, unless it says otherwise. Outputs are

@@ -23,6 +23,9 @@ const CHECKED: &[(&str, &str)] = &[
     ("lifetimes", "handles"),
     ("lifetimes", "left"),
     ("arguments", "refused"),
+    ("arguments", "edges"),
+    ("arguments", "unaligned"),
+    ("arguments", "storm"),
 ];
 
 #[test]

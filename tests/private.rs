@@ -6,6 +6,9 @@ use common::c;
 c_tests! {
     files_are_0600_in_directories_0700_under_any_umask: "privacy" "modes";
     what_is_not_allowed_is_refused_in_words_and_changes_nothing: "arguments" "refused";
+    no_byte_behind_an_argument_is_touched: "arguments" "edges";
+    buffers_and_structs_may_lie_at_any_address: "arguments" "unaligned";
+    random_arguments_get_an_answer_of_the_headers_and_harm_nothing: "arguments" "storm";
     the_defaults_are_shared_memory_then_disk: "arguments" "defaults";
 }
 

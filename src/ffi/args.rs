@@ -1,4 +1,4 @@
-//! Checks of what C passed.
+//! Checks of what C passed. What it points to, but for handles, may lie at any address: bindings pack structs.
 use super::guard::{Call, Failure};
 use super::types::{vfs_options_t, vfs_stat_t, vfs_store_flag, vfs_tier_stat_t};
 use crate::key::{KEY_MAX, Key};
@@ -37,7 +37,7 @@ pub(super) unsafe fn handle_mut<'a, T>(handle: *mut T, null: &'static str) -> Ch
 pub(super) unsafe fn clear<T>(out: *mut *mut T) {
     if !out.is_null() {
         // SAFETY: writable, says the caller.
-        unsafe { out.write(std::ptr::null_mut()) }
+        unsafe { out.write_unaligned(std::ptr::null_mut()) }
     }
 }
 
@@ -112,17 +112,16 @@ pub(super) unsafe fn key(call: &mut Call, key: *const c_char) -> Checked<&Key> {
 /// The entries of a list of keys.
 ///
 /// # Safety
-/// NULL, or `count` readable entries for `'a`.
-pub(super) unsafe fn keys<'a>(keys: *const *const c_char, count: usize) -> Checked<&'a [*const c_char]> {
-    if count == 0 {
-        return Ok(&[]);
+/// NULL, or `count` readable entries, until all were told.
+pub(super) unsafe fn keys(keys: *const *const c_char, count: usize) -> Checked<impl Iterator<Item = *const c_char>> {
+    if count != 0 {
+        not_null(keys, "keys is NULL but count is not 0")?;
     }
-    not_null(keys, "keys is NULL but count is not 0")?;
     if count > isize::MAX as usize / size_of::<*const c_char>() {
         return Err(Failure::invalid("count is more than memory can hold"));
     }
-    // SAFETY: not NULL, not too long, and readable, says the caller.
-    Ok(unsafe { std::slice::from_raw_parts(keys, count) })
+    // SAFETY: not NULL where there is one, not too long, and readable, says the caller.
+    Ok((0..count).map(move |at| unsafe { keys.add(at).read_unaligned() }))
 }
 
 /// The flags of storing.
@@ -165,7 +164,7 @@ unsafe impl Growing for vfs_tier_stat_t {
 /// Not NULL, readable as its first field.
 unsafe fn struct_size<T: Growing>(of: *const T) -> Checked<usize> {
     // SAFETY: readable, says the caller, and `Growing` begins so.
-    let size = unsafe { of.cast::<u32>().read() } as usize;
+    let size = unsafe { of.cast::<u32>().read_unaligned() } as usize;
     if !(T::FIRST..=STRUCT_MAX).contains(&size) {
         return Err(Failure::invalid("struct_size is not the size of the struct: begin with the _INIT macro"));
     }
@@ -227,7 +226,7 @@ impl<T: Growing> Out<T> {
             let place = self.place.cast::<u8>();
             place.copy_from((&raw const value).cast(), known);
             place.add(known).write_bytes(0, self.size - known);
-            self.place.cast::<u32>().write(known as u32);
+            self.place.cast::<u32>().write_unaligned(known as u32);
         }
     }
 }

@@ -97,7 +97,7 @@ pub unsafe extern "C" fn vfs_read(
             let key = args::key(call, key)?;
             let mut seen = Stat::default();
             let len = store.store.read_into(key, offset, buf, stat.is_some().then_some(&mut seen))?;
-            out_len.write(len);
+            out_len.write_unaligned(len);
             if let Some(stat) = stat {
                 stat.fill(seen.into());
             }
@@ -229,7 +229,7 @@ pub unsafe extern "C" fn vfs_remove_owned(store: *mut vfs_t, keys: *const *const
         guard::status("vfs_remove_owned", store, |call| {
             let store = args::handle(store, "store is NULL")?;
             let mut first: Result<(), (Failure, Option<Key>)> = Ok(());
-            for &key in args::keys(keys, count)? {
+            for key in args::keys(keys, count)? {
                 let done = args::key(call, key).and_then(|key| Ok(store.store.remove_owned(key)?));
                 first = first.and(done.map_err(|failure| (failure, call.key)));
             }

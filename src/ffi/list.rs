@@ -31,7 +31,7 @@ pub unsafe extern "C" fn vfs_list_open(store: *mut vfs_t, out: *mut *mut vfs_lis
             let store = args::handle(store, "store is NULL")?;
             args::not_null(out, "out is NULL")?;
             let list = store.store.list()?;
-            out.write(Box::into_raw(sys::try_box(vfs_list_t { list })?));
+            out.write_unaligned(Box::into_raw(sys::try_box(vfs_list_t { list })?));
             Ok(())
         })
     }
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn vfs_list_next(
             let stat = Out::new(stat, "stat is NULL")?;
             match list.list.next()? {
                 Some((name, seen)) => {
-                    key.write(name.as_ptr());
+                    key.write_unaligned(name.as_ptr());
                     stat.fill(seen.into());
                     Ok(())
                 }

@@ -56,7 +56,7 @@ pub unsafe extern "C" fn vfs_open(options: *const vfs_options_t, out: *mut *mut 
             args::not_null(out, "out is NULL")?;
             guard::silence_panics();
             let store = Store::open(read_options(options)?)?;
-            out.write(Box::into_raw(sys::try_box(vfs_t { store })?));
+            out.write_unaligned(Box::into_raw(sys::try_box(vfs_t { store })?));
             Ok(())
         })
     }

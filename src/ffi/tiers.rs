@@ -29,7 +29,7 @@ pub unsafe extern "C" fn vfs_reap(store: *mut vfs_t, out_removed: *mut u64) -> v
         guard::status("vfs_reap", store, |_| {
             let removed = args::handle(store, "store is NULL")?.store.reap()?;
             if !out_removed.is_null() {
-                out_removed.write(removed);
+                out_removed.write_unaligned(removed);
             }
             Ok(())
         })

@@ -49,7 +49,7 @@ pub unsafe extern "C" fn vfs_map(
             let mut seen = Stat::default();
             let view = store.store.map(key, stat.is_some().then_some(&mut seen))?;
             let (data, len, owner) = view.into_raw();
-            out.write(vfs_view_t { data: data.cast(), len, owner });
+            out.write_unaligned(vfs_view_t { data: data.cast(), len, owner });
             if let Some(stat) = stat {
                 stat.fill(seen.into());
             }
@@ -71,9 +71,11 @@ pub unsafe extern "C" fn vfs_unmap(view: *mut vfs_view_t) {
     guard::quietly(|| {
         // SAFETY: NULL, zeroes, or filled by `vfs_map` and not copied, says the header.
         unsafe {
-            let Some(view) = view.as_mut() else { return };
-            let empty = vfs_view_t { data: std::ptr::null::<c_void>(), len: 0, owner: null_mut() };
-            let vfs_view_t { data, len, owner } = std::mem::replace(view, empty);
+            if view.is_null() {
+                return;
+            }
+            let vfs_view_t { data, len, owner } = view.read_unaligned();
+            view.write_unaligned(vfs_view_t { data: std::ptr::null::<c_void>(), len: 0, owner: null_mut() });
             if !owner.is_null() {
                 drop(View::from_pinned(Pinned::from_raw(data, len, owner)));
             }

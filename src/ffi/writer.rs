@@ -47,7 +47,7 @@ pub unsafe extern "C" fn vfs_create(
             let key = args::key(call, key)?;
             let flags = args::store_flags(flags)?;
             let writer = store.store.create(key, size_hint, flags)?;
-            out.write(Box::into_raw(sys::try_box(vfs_writer_t { writer, key: *key })?));
+            out.write_unaligned(Box::into_raw(sys::try_box(vfs_writer_t { writer, key: *key })?));
             Ok(())
         })
     }
@@ -115,7 +115,7 @@ pub unsafe extern "C" fn vfs_reserve(writer: *mut vfs_writer_t, len: usize, out:
             let checked = args::not_null(out, "out is NULL").and_then(|()| args::length(len));
             let len = checked.inspect_err(|failure| writer.lacks(failure.code()))?;
             let memory = writer.reserve(len)?;
-            out.write(if memory.is_empty() { null_mut() } else { memory.as_mut_ptr().cast() });
+            out.write_unaligned(if memory.is_empty() { null_mut() } else { memory.as_mut_ptr().cast() });
             Ok(())
         })
     }
