@@ -12,6 +12,7 @@ c_tests! {
     systemd_tmpfiles_leaves_alone_what_is_used: "ground" "aged";
     a_cleaner_that_was_there_first_is_kept_away_from_then_on: "ground" "cleaner-first";
     a_tier_remounted_empty_or_read_only_costs_what_was_in_it: "ground" "remounted";
+    a_draft_whose_name_was_deleted_and_taken_is_not_published_as_another: "vanish" "taken-names";
     lost_between_any_two_calls_of_a_store: "vanish" "store";
     lost_between_any_two_calls_of_a_larger_store: "vanish" "store-large";
     lost_between_any_two_calls_of_a_persistent_store: "vanish" "persist";

@@ -204,6 +204,62 @@ static int point(const struct operation *op, enum before before, enum loss what,
     return met;
 }
 
+/* ---- a draft's file is deleted, and another thread begins a draft of the same key ---- */
+
+static vfs_writer_t *second;
+
+static void take_the_name(const char *name)
+{
+    /* (before others, this thread may hold what the new draft needs) */
+    static const char *const met[] = {"pwrite64", "linkat", "renameat", "renameat2"};
+    int known = 0;
+    for (unsigned i = 0; i < sizeof met / sizeof met[0]; i++)
+        known |= strcmp(name, met[i]) == 0;
+    if (!known || ++calls != at)
+        return;
+    each_room(unlink_k);
+    CHECK_OK(vfs_create(s, "k", 0, VFS_REPLACE, &second));
+}
+
+static void taken_names(void)
+{
+    static const uint32_t flags[] = {0, VFS_PERSIST, VFS_REPLACE, VFS_REPLACE | VFS_PERSIST};
+    unsigned taken = 0;
+    s = open_on(tiers);
+    CHECK_OK(put(s, "warm", 10, 1, 0)); /* there is a room */
+    for (unsigned i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+        for (at = 1, second = (vfs_writer_t *)s; second; at++) {
+            if (flags[i] & VFS_REPLACE)
+                CHECK_OK(put(s, "k", 700, 1, VFS_REPLACE));
+            calls = 0;
+            second = NULL;
+            before_call = take_the_name;
+            int32_t status = put(s, "k", 900, 2, flags[i]);
+            before_call = NULL;
+            /* What is told is so, and the other draft, which has no byte yet, is no blob. */
+            if (status == VFS_OK)
+                CHECK_VALUE(s, "k", 900, 2);
+            else if (flags[i] & VFS_REPLACE)
+                CHECK_VALUE(s, "k", 700, 1);
+            else
+                CHECK_ABSENT(s, "k");
+            if (second) {
+                taken++;
+                CHECK_OK(vfs_write(second, "unfinished", 10));
+                QUIET(vfs_abort(second));
+                if (status == VFS_OK)
+                    CHECK_VALUE(s, "k", 900, 2);
+            }
+            int32_t removed = STATUS(vfs_remove(s, "k"));
+            CHECK(removed == VFS_OK || removed == VFS_ERR_NOT_FOUND);
+        }
+    }
+    CHECK(taken >= 9);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(A);
+    CHECK_NOTHING_LEFT(B);
+}
+
 int main(int argc, char **argv)
 {
     start(argc, argv);
@@ -219,6 +275,10 @@ int main(int argc, char **argv)
     CHECK(snprintf(away, sizeof away, "%s/away", A) < (int)sizeof away);
     make_values();
     unsigned fds = descriptors();
+    if (strcmp(wanted, "taken-names") == 0) {
+        taken_names();
+        return 0;
+    }
     for (unsigned i = 0; i < sizeof operations / sizeof operations[0]; i++) {
         const struct operation *op = &operations[i];
         if (strcmp(wanted, op->name) != 0 && strcmp(wanted, "count") != 0)

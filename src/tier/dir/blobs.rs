@@ -1,7 +1,7 @@
 //! What a directory tier does with drafts, blobs and holds: the contract of [`Tier`].
 use super::draft::Draft;
 use super::ground::{absent, found};
-use super::{DirTier, GROUND_TRIES, Hold, LOOK_AGAIN};
+use super::{DirTier, GROUND_TRIES, Hold};
 use crate::error::Fault;
 use crate::key::Key;
 use crate::sys::{self, KeyLockMode, Open, Region};
@@ -88,7 +88,6 @@ impl Tier for DirTier {
             return Err(Fault { free, ..Fault::os(e, "writing a blob") });
         }
         draft.len += more;
-        draft.appends = draft.appends.saturating_add(1);
         Ok(())
     }
 
@@ -134,12 +133,6 @@ impl Tier for DirTier {
     fn publish(&self, hold: &Hold, draft: &mut Box<Draft>, how: Publish) -> Result<(), Fault> {
         let publishing = |e| Fault::os(e, "publishing a blob");
         if hold.ground.owners_ident != draft.room.ground.owners_ident {
-            return Err(publishing(libc::ESTALE));
-        }
-        // Its name is its own, unless somebody removed the file by hand and a thread made another: a look costs as much
-        // as a lock, and a small blob written at one go leaves no time for that.
-        let slow = draft.appends != 1 || draft.len > LOOK_AGAIN;
-        if slow && sys::stat_fd(draft.file.as_fd()).map_err(publishing)?.links == 0 {
             return Err(publishing(libc::ESTALE));
         }
         draft.begin_change();

@@ -12,8 +12,6 @@ pub struct Draft {
     pub file: sys::Fd,
     /// Bytes written.
     pub len: u64,
-    /// How many times bytes were appended.
-    pub appends: u32,
     /// Bytes reserved or written, as the budget knows them.
     pub charged: u64,
     pub budget: Shared<Budget>,
@@ -54,9 +52,18 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         self.end_change();
-        if self.published || self.kin.in_child() {
-            return;
+        if self.kin.in_child() {
+            return; // a thread that is not in this process may hold what the rest needs
         }
+        if !self.published {
+            self.give_up();
+        }
+        self.room.end_draft(&self.key, self.sub);
+    }
+}
+
+impl Draft {
+    fn give_up(&mut self) {
         self.budget.refund(self.charged);
         let path = self.path();
         // By inode, not by name alone: somebody may have removed the file, and a thread made another of that name.

@@ -29,8 +29,6 @@ const GROUND_TRIES: usize = 8;
 
 /// Added to a key's number for the byte that a waiting writer holds; numbers are smaller.
 const TURN: u64 = 1 << 62;
-/// From this size on a draft is looked at once more before it is published.
-const LOOK_AGAIN: u64 = 64 << 10;
 
 pub struct DirTier {
     dir: Box<[u8]>,
@@ -198,7 +196,6 @@ impl DirTier {
             key: *key,
             file,
             len: 0,
-            appends: 0,
             charged: 0,
             budget: self.budget.clone(),
             published: false,

@@ -4,6 +4,7 @@ use super::ground::{Ground, Path, is_closed_dir, make_own_dir, path};
 use crate::error::Fault;
 use crate::key::Key;
 use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::sync::{Mutex, PoisonError};
 use crate::sys::{self, Ident, KeyLockMode, LockFd, Meta, Names, Open, Os, Shared, Text};
 use std::ffi::CStr;
 use std::fmt::Write;
@@ -23,6 +24,9 @@ pub struct Room {
     /// Sub-rooms made so far: `\1` to `\N`.
     subs: AtomicU32,
     links: AtomicU64,
+    /// Names of drafts that this process is writing. A file's name is no proof of that: somebody may delete it, and a
+    /// draft that took the name would be published, half written, in place of the first.
+    drafts: Mutex<Vec<(Key, u32)>>,
     /// The process's umask takes bits of 0600 from new files: give them back.
     fix_mode: bool,
 }
@@ -65,7 +69,8 @@ impl Room {
                         let _ = sys::remove_dir(owners, id.as_c_str()); // else the next reap does it
                     })?;
                     let (subs, links) = (AtomicU32::new(0), AtomicU64::new(0));
-                    let room = Room { dir, id, ground: ground.clone(), subs, links, fix_mode };
+                    let drafts = Mutex::new(Vec::new());
+                    let room = Room { dir, id, ground: ground.clone(), subs, links, drafts, fix_mode };
                     return Shared::try_new(room).map_err(|_| Fault::memory("making a room"));
                 }
                 Ok(None) => {}
@@ -112,34 +117,68 @@ impl Room {
         self.dir.borrow().and_then(sys::stat_fd).is_ok_and(|meta| meta.links == 0)
     }
 
-    /// A new file for a draft of `key`, under the key's own name, in the first sub-room where that is free.
+    /// A new file for a draft of `key`, under the key's own name, in the first sub-room where that is free. The name is
+    /// the draft's until [`Room::end_draft`].
     pub fn new_file(&self, key: &Key) -> Result<(sys::Fd, u32), Fault> {
         let making = |e| Fault::os(e, "making a draft");
         let dir = self.dir()?;
         for sub in 0..SUB_ROOMS {
-            if sub > self.subs.load(Ordering::Acquire) {
-                self.make_sub_room(sub).map_err(making)?;
+            if !self.begin_draft(key, sub)? {
+                continue;
             }
-            let path = file(sub, key.as_bytes());
-            let opened = match sys::open(Some(dir), path.as_c_str(), Open::New) {
-                // Somebody removed the sub-room.
-                Err(libc::ENOENT) if sub > 0 && self.make_sub_room(sub).is_ok() => {
-                    sys::open(Some(dir), path.as_c_str(), Open::New)
-                }
-                answer => answer,
-            };
-            match opened {
-                Err(libc::EEXIST) => {}
-                Err(e) => return Err(making(e)),
-                Ok(fd) => {
-                    if self.fix_mode {
-                        sys::set_mode(fd.as_fd(), 0o600).map_err(making)?;
-                    }
-                    return Ok((fd, sub));
+            match self.try_file(dir, key, sub) {
+                Ok(Some(fd)) => return Ok((fd, sub)),
+                Ok(None) => self.end_draft(key, sub),
+                Err(e) => {
+                    self.end_draft(key, sub);
+                    return Err(making(e));
                 }
             }
         }
         Err(Fault::os(libc::EMLINK, "making a draft: too many of one key"))
+    }
+
+    /// Takes a name for a draft; false where another draft has it.
+    fn begin_draft(&self, key: &Key, sub: u32) -> Result<bool, Fault> {
+        let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
+        if drafts.contains(&(*key, sub)) {
+            return Ok(false);
+        }
+        sys::try_push(&mut drafts, (*key, sub)).map_err(|_| Fault::memory("making a draft"))?;
+        Ok(true)
+    }
+
+    /// Gives a draft's name back: it is a blob's link now, or gone.
+    pub fn end_draft(&self, key: &Key, sub: u32) {
+        let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = drafts.iter().position(|draft| *draft == (*key, sub)) {
+            drafts.swap_remove(at);
+        }
+    }
+
+    /// The file for a draft; `None` where the name is taken.
+    fn try_file(&self, dir: BorrowedFd, key: &Key, sub: u32) -> Os<Option<sys::Fd>> {
+        if sub > self.subs.load(Ordering::Acquire) {
+            self.make_sub_room(sub)?;
+        }
+        let path = file(sub, key.as_bytes());
+        let opened = match sys::open(Some(dir), path.as_c_str(), Open::New) {
+            // Somebody removed the sub-room.
+            Err(libc::ENOENT) if sub > 0 && self.make_sub_room(sub).is_ok() => {
+                sys::open(Some(dir), path.as_c_str(), Open::New)
+            }
+            answer => answer,
+        };
+        match opened {
+            Err(libc::EEXIST) => Ok(None),
+            Err(e) => Err(e),
+            Ok(fd) => {
+                if self.fix_mode {
+                    sys::set_mode(fd.as_fd(), 0o600)?;
+                }
+                Ok(Some(fd))
+            }
+        }
     }
 
     fn make_sub_room(&self, sub: u32) -> Os<()> {
