@@ -30,7 +30,7 @@ for target; do
     mv "work/$target.small" "corpus/$target"
     continue
   fi
-  in_memory "$program" -max_total_time="$seconds" -max_len=600 -timeout=60 -print_final_stats=1 \
+  in_memory "$program" -max_total_time="$seconds" -max_len=600 -len_control=0 -timeout=60 -print_final_stats=1 \
     -artifact_prefix="artifacts/$target-" "work/$target" "corpus/$target"
 done
 rm -rf "$TMPDIR"

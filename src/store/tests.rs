@@ -8,12 +8,16 @@
 mod operations;
 
 use super::*;
+use crate::options::{Level, Log};
 use crate::sys::faults;
 use operations::{NEW, OLD, OPERATIONS, Operation, PERSIST, REPLACE};
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One of each kind that the code tells from others.
 const KINDS: &[i32] = &[
@@ -502,4 +506,34 @@ fn what_max_counts_is_what_is_there_whenever_it_is_added_up() {
 #[test]
 fn a_shutdown_goes_on_whichever_call_fails_and_a_reap_does_the_rest() {
     every_fault_at_the_end("shutdown", |store| store.shutdown());
+}
+
+/// The host frees what its callback uses once its store is closed.
+#[test]
+fn the_callback_is_not_called_once_a_close_is_over_whatever_broke_in_it() {
+    struct Host(Arc<AtomicUsize>);
+    impl Log for Host {
+        fn log(&self, _: Level, _: &CStr) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    for nth in 1.. {
+        let scratch = tempfile::tempdir().unwrap();
+        let heard = Arc::new(AtomicUsize::new(0));
+        let log: Option<Box<dyn Log>> = Some(Box::new(Host(heard.clone())));
+        let tiers = scratch.path().to_str().unwrap().as_bytes();
+        let store = Store::open(Options { tiers: Some(tiers), log, ..Options::default() }).unwrap();
+        store.store(&Key::new("k").unwrap(), b"value", Flags::default()).unwrap();
+        let under_way = store.inner.clone(); // as another thread's call has it
+        under_way.logger.say(Level::Info, format_args!("heard"));
+        let close = || catch_unwind(AssertUnwindSafe(|| drop(store)));
+        let (closed, calls) = faults::run(nth, None, faults::PANIC, false, close);
+        assert_eq!(closed.is_err(), calls.len() >= nth, "call {nth}");
+        under_way.logger.say(Level::Info, format_args!("not heard"));
+        assert_eq!(heard.load(Ordering::Relaxed), 1, "call {nth}");
+        if closed.is_ok() {
+            assert!(nth > 5);
+            break;
+        }
+    }
 }

@@ -263,7 +263,8 @@ impl World {
     /// All that can be seen through a handle agrees with the model.
     fn compare(&mut self, at: usize) {
         let Some(Handle { store, name, shut: false, .. }) = self.handles[at] else { return };
-        let mut room = vec![0u8; (64 << 10) + 64];
+        let longest = self.model[name].values().map(|blob| blob.bytes.len()).max().unwrap_or(0);
+        let mut room = vec![0u8; longest + 8];
         for (number, key) in keys().iter().enumerate().take(GOOD_KEYS) {
             let (mut len, mut stat, mut view) =
                 (0, new_stat(), vfs_view_t { data: null_mut(), len: 0, owner: null_mut() });
