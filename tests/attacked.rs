@@ -24,5 +24,7 @@ c_tests! {
     the_log_ends_with_the_truth: "attacked" "last-word";
     a_persistent_state_replaced_often_stays_within_max: "attacked" "persistent-state";
     waits_end_and_the_log_speaks_though_the_clock_leaps_back: "attacked" "clock-leaps";
+    a_replace_that_cannot_clear_the_old_value_is_never_seen: "attacked" "flash";
+    many_keys_that_are_held_are_waited_for_once: "attacked" "busy-owned";
     blobs_with_odd_times_are_replaced_up_and_down: "attacked" "odd-times";
 }

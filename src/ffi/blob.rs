@@ -229,8 +229,9 @@ pub unsafe extern "C" fn vfs_remove_owned(store: *mut vfs_t, keys: *const *const
         guard::status("vfs_remove_owned", store, |call| {
             let store = args::handle(store, "store is NULL")?;
             let mut first: Result<(), (Failure, Option<Key>)> = Ok(());
+            let deadline = store.store.deadline();
             for key in args::keys(keys, count)? {
-                let done = args::key(call, key).and_then(|key| Ok(store.store.remove_owned(key)?));
+                let done = args::key(call, key).and_then(|key| Ok(store.store.remove_owned_until(key, deadline)?));
                 first = first.and(done.map_err(|failure| (failure, call.key)));
             }
             first.map_err(|(failure, key)| {

@@ -60,6 +60,12 @@ impl Stack {
             return Ok(Published::InMemoryAlone);
         }
         let visible = self.order().find(|&index| all[index].is_some());
+        if let Some(visible) = visible.filter(|&visible| visible != at)
+            && let Err(fault) = lock.hold(visible)
+        {
+            // It can not be cleared: no reader may see the new one even for a moment.
+            return Err(self.error(visible, fault));
+        }
         if how.over {
             // What a killed replace left below the blob that is seen must not come up when that goes.
             self.clear_below(lock, key, &all, visible, at)?;

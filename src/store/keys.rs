@@ -1,6 +1,6 @@
 //! Which keys the threads of one handle are changing: file locks do not exclude threads that share a descriptor.
-use crate::sys::Deadline;
 use crate::sys::sync::{Condvar, Mutex, PoisonError};
+use crate::sys::{Deadline, try_push};
 use std::time::Duration;
 
 /// Keys that can be held at once; more wait for one of them.
@@ -14,6 +14,9 @@ pub struct KeyTable {
 struct Held {
     /// Threads that wait: only then is waking them worth a system call.
     waiting: usize,
+    /// What they wait for, in the order in which they came. One that finds no memory to stand here waits all the same.
+    queue: Vec<(u64, u64)>,
+    tickets: u64,
     count: usize,
     numbers: [u64; HELD_MAX],
 }
@@ -26,24 +29,38 @@ pub struct Taken<'a> {
 
 impl KeyTable {
     pub fn new() -> KeyTable {
-        KeyTable { held: Mutex::new(Held { waiting: 0, count: 0, numbers: [0; HELD_MAX] }), released: Condvar::new() }
+        let held = Held { waiting: 0, queue: Vec::new(), tickets: 0, count: 0, numbers: [0; HELD_MAX] };
+        KeyTable { held: Mutex::new(held), released: Condvar::new() }
     }
 
-    /// Takes a number, waiting for at most `patience`; `None` where another thread kept it.
+    /// Takes a number, waiting for at most `patience`; `None` where another thread kept it. Who came first gets it first.
     pub fn take(&self, number: u64, patience: Duration) -> Option<Taken<'_>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy = |held: &Held| held.count == HELD_MAX || held.numbers[..held.count].contains(&number);
-        if busy(&held) {
+        let busy = |held: &Held, ticket: u64| {
+            held.count == HELD_MAX
+                || held.numbers[..held.count].contains(&number)
+                || held.queue.iter().any(|&(other, earlier)| other == number && earlier < ticket)
+        };
+        if busy(&held, u64::MAX) {
+            let ticket = held.tickets;
+            held.tickets += 1;
             held.waiting += 1;
+            let _ = try_push(&mut held.queue, (number, ticket));
             let deadline = Deadline::after(patience);
             let mut free = false;
             while !free && !deadline.is_over() {
                 let waited = self.released.wait_timeout(held, deadline.left());
                 held = waited.unwrap_or_else(PoisonError::into_inner).0;
-                free = !busy(&held);
+                free = !busy(&held, ticket);
             }
             held.waiting -= 1;
+            held.queue.retain(|&(_, other)| other != ticket);
             if !free {
+                let waiting = held.waiting > 0;
+                drop(held);
+                if waiting {
+                    self.released.notify_all(); // they need not wait for this one any more
+                }
                 return None;
             }
         }
@@ -94,6 +111,28 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn who_waits_for_a_key_comes_before_who_asks_later() {
+        let table = KeyTable::new();
+        let first = table.take(7, Duration::ZERO).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| table.take(7, Duration::from_secs(60)).is_some());
+            while table.held.lock().unwrap().waiting == 0 {
+                std::thread::yield_now();
+            }
+            drop(first);
+            // Until the one that waits has had it, nobody else gets it at once.
+            while table.take(7, Duration::ZERO).is_none() {}
+            assert!(table.held.lock().unwrap().queue.is_empty(), "it was overtaken");
+            assert!(waiting.join().unwrap());
+        });
+        // Who gave up holds nobody back.
+        let held = table.take(7, Duration::ZERO).unwrap();
+        assert!(table.take(7, Duration::from_millis(1)).is_none());
+        drop(held);
+        assert!(table.take(7, Duration::ZERO).is_some());
     }
 
     #[test]

@@ -300,8 +300,18 @@ impl Store {
 
     /// Removes the key if this handle owns it; else does nothing.
     pub fn remove_owned(&self, key: &Key) -> Result<()> {
+        self.remove_owned_until(key, self.deadline())
+    }
+
+    /// How long one call may wait, from now on.
+    pub(crate) fn deadline(&self) -> sys::Deadline {
+        sys::Deadline::after(PATIENCE)
+    }
+
+    /// The same; the deadline is that of all keys of one call.
+    pub(crate) fn remove_owned_until(&self, key: &Key, deadline: sys::Deadline) -> Result<()> {
         self.inner.check_change()?;
-        self.inner.remove_owned(key)
+        self.inner.remove_owned(key, deadline)
     }
 
     /// The blob in place, read-only, for as long as the view lives.

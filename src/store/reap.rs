@@ -109,12 +109,12 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn remove_owned(&self, key: &Key) -> Result<()> {
+    pub(super) fn remove_owned(&self, key: &Key, deadline: Deadline) -> Result<()> {
         let mut first = None;
         for (index, layer) in self.stack.layers.iter().enumerate() {
             let removed = match &layer.tier {
                 AnyTier::Memory(tier) => tier.remove_owned(key),
-                AnyTier::Dir(tier) => self.remove_owned_in(index, tier, key),
+                AnyTier::Dir(tier) => self.remove_owned_in(index, tier, key, deadline),
             };
             if let Err(fault) = removed {
                 first.get_or_insert(self.stack.error(index, fault));
@@ -123,7 +123,13 @@ impl Inner {
         first.map_or(Ok(()), Err)
     }
 
-    fn remove_owned_in(&self, index: usize, tier: &DirTier, key: &Key) -> std::result::Result<(), Fault> {
+    fn remove_owned_in(
+        &self,
+        index: usize,
+        tier: &DirTier,
+        key: &Key,
+        deadline: Deadline,
+    ) -> std::result::Result<(), Fault> {
         let Some(found) = tier.look(key)? else {
             return Ok(());
         };
@@ -136,7 +142,7 @@ impl Inner {
         let gone = |now: &Found| {
             let _ = tier.unlink_owner(&ground, key, now); // else the link goes with us
         };
-        let remove = || self.stack.remove_owned(index, &ground, key, super::PATIENCE, is_ours, gone);
+        let remove = || self.stack.remove_owned(index, &ground, key, deadline.left(), is_ours, gone);
         tier.budget.changing(remove).map_err(|error| error.to_fault())
     }
 

@@ -935,6 +935,77 @@ static void odd_times(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* ---- a replace that cannot clear the old value below: nobody sees the new one, not for a moment ---- */
+
+static _Atomic int flashes_over;
+static const char *flash_tiers;
+
+static void *see_old_alone(void *arg)
+{
+    vfs_t *s = open_as(flash_tiers, "harness", VFS_READ_ONLY);
+    unsigned char got[600];
+    size_t len;
+    while (!atomic_load(&flashes_over)) {
+        CHECK_OK(vfs_read(s, "k", 0, got, sizeof got, &len, NULL));
+        CHECK(len == 300 && is_value_at(got, len, 0, 1, 300));
+    }
+    QUIET(vfs_close(s));
+    return arg;
+}
+
+static void flash(void)
+{
+    own_mounts();
+    const char *a = dir_of("a"), *b = dir_of("b");
+    pthread_t reader;
+    vfs_t *below = open_on(b);
+    CHECK_OK(put(below, "k", 300, 1, VFS_PERSIST));
+    QUIET(vfs_close(below));
+    SYS(mount(b, b, NULL, MS_BIND, NULL));
+    SYS(mount(NULL, b, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
+    flash_tiers = say("%s,%s", a, b);
+    flash_tiers = strdup(flash_tiers);
+    vfs_t *s = open_on(flash_tiers);
+    CHECK_INT(pthread_create(&reader, NULL, see_old_alone, NULL), 0);
+    for (int i = 0; i < 3000; i++)
+        CHECK_IS(put(s, "k", 500, 2, VFS_REPLACE | (i % 2 ? VFS_PERSIST : 0)), VFS_ERR_READ_ONLY);
+    atomic_store(&flashes_over, 1);
+    CHECK_INT(pthread_join(reader, NULL), 0);
+    SYS(umount2(b, MNT_DETACH));
+    CHECK_OK(put(s, "k", 500, 2, VFS_REPLACE));
+    CHECK_VALUE(s, "k", 500, 2);
+    free((void *)flash_tiers);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* ---- many keys that others hold: one wait for all ---- */
+
+static void busy_owned(void)
+{
+    enum { KEYS = 200 }; /* a wait for each would not end in time */
+    const char *a = dir_of("a");
+    static char names[KEYS][8];
+    const char *keys[KEYS];
+    vfs_t *s = open_on(a);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(names[i], sizeof names[i], "k%d", i);
+        keys[i] = names[i];
+        CHECK_OK(put(s, keys[i], 10, 1, 0));
+    }
+    int lock = open(say("%s/\\lock", own_tier_dir(a, geteuid())), O_RDWR | O_CLOEXEC);
+    CHECK(lock >= 0);
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    SYS(fcntl(lock, F_OFD_SETLK, &all));
+    CHECK_IS(vfs_remove_owned(s, keys, KEYS), VFS_ERR_BUSY);
+    close(lock);
+    CHECK_OK(vfs_remove_owned(s, keys, KEYS));
+    CHECK_INT(listed_all(s), 0);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -965,6 +1036,7 @@ int main(int argc, char **argv)
         {"last-word", last_word},
         {"persistent-state", persistent_state},
         {"clock-leaps", clock_leaps},
+        {"flash", flash}, {"busy-owned", busy_owned},
         {"odd-times", odd_times},
     };
     start(argc, argv);
