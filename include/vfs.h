@@ -89,7 +89,8 @@
  *
  * Threads. Any number of threads may use a store at a time. A writer, a listing and a view are
  * used by one thread at a time, not always the same one. We start no threads, and install no
- * signal handlers and no atexit.
+ * signal handlers and no atexit. Do not call the library from a signal handler: what it
+ * interrupted may hold what the call needs.
  *
  * Guests' manners. errno is as it was before the call. pthread_cancel, of the deferred kind that
  * is its default, is put off until the call is over. No descriptor is held per blob. No SIGBUS,
@@ -116,7 +117,8 @@
  * Tiers. A comma-separated list, tried in this order: "shm", which is /dev/shm; "memory", the
  * heap of this process; or an absolute directory, which must exist. A comma in a path is %2C.
  * Each may be followed by settings, as in "shm?max=64M&reserve=10%,/var/tmp?max=2G":
- *   max=SIZE       how many bytes this handle may hold there
+ *   max=SIZE       how many bytes this handle may hold there; a persistent blob counts until the
+ *                  handle removes or replaces it, or closes
  *   reserve=SIZE   how much free space is left to others, or reserve=10% of the filesystem;
  *                  default 5% for shm, else 0
  * SIZE is a number of bytes, or has a unit K, M, G or T (powers of 1024). A bad list is refused
@@ -352,7 +354,7 @@ typedef struct vfs_tier_stat_t {
   uint64_t bytes;
   /** Blobs that this handle stored there since it was opened. */
   uint64_t stored;
-  /** Blobs of this handle that it refused since then. */
+  /** How often it refused a blob of this handle since then, or a part of one. */
   uint64_t refused;
   /** Bytes free on the filesystem; 0 if that is not known. */
   uint64_t free_bytes;
@@ -869,7 +871,9 @@ const char *vfs_last_error(void);
 
 /**
  * The errno behind this thread's last failure; 0 if the operating system was not asked, or if
- * there was no failure yet. Kept even where there was no memory for the words.
+ * there was no failure yet. Kept even where there was no memory for the words. Limits of our own
+ * have one too: EDQUOT is the tier's max, ENOSPC its reserve or the filesystem, EFBIG the limit on
+ * file sizes, ENOMEM the control group's memory.
  *
  * Threads: any, each has its own. Fork: allowed in the child.
  * Since: 0.1.0

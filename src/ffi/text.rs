@@ -69,7 +69,9 @@ pub extern "C" fn vfs_last_error() -> *const c_char {
 }
 
 /// The errno behind this thread's last failure; 0 if the operating system was not asked, or if
-/// there was no failure yet. Kept even where there was no memory for the words.
+/// there was no failure yet. Kept even where there was no memory for the words. Limits of our own
+/// have one too: EDQUOT is the tier's max, ENOSPC its reserve or the filesystem, EFBIG the limit on
+/// file sizes, ENOMEM the control group's memory.
 ///
 /// Threads: any, each has its own. Fork: allowed in the child.
 /// Since: 0.1.0

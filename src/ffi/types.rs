@@ -213,7 +213,7 @@ pub struct vfs_tier_stat_t {
     pub bytes: u64,
     /// Blobs that this handle stored there since it was opened.
     pub stored: u64,
-    /// Blobs of this handle that it refused since then.
+    /// How often it refused a blob of this handle since then, or a part of one.
     pub refused: u64,
     /// Bytes free on the filesystem; 0 if that is not known.
     pub free_bytes: u64,
