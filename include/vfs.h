@@ -48,8 +48,9 @@
  *   only the tiers that are mounted into both; name them in `tiers`.
  *
  * - Shared memory counts against the memory limit of the container or service. We ask for the
- *   limit before big blobs and send them to disk, but that is best effort: many small ones, or
- *   the host's own growth, can still wake the OOM killer. Give the tier a `max`.
+ *   limit before big blobs and send them to disk, but that is best effort: many small ones, two
+ *   processes that each store a big one at the same moment, or the host's own growth, can still
+ *   wake the OOM killer. Give the tier a `max`.
  *
  * - If a directory of a tier is mounted over or moved, new blobs go to what the path now leads
  *   to, and what lay below is no longer found by name. What a reader already holds, a view or a

@@ -230,6 +230,11 @@ impl Kin {
         Ok(Kin { generation: page.load(SeqCst) })
     }
 
+    /// Another one in a forked child; never 0.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Whether this process is a forked child of that one.
     pub fn in_child(&self) -> bool {
         // SAFETY: `here` mapped it, and it is never unmapped.

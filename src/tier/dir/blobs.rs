@@ -80,7 +80,7 @@ impl Tier for DirTier {
 
     fn append(&self, draft: &mut Box<Draft>, data: &[u8]) -> Result<(), Fault> {
         let more = data.len() as u64;
-        self.allow(draft, more)?;
+        let _until_written = self.allow(draft, more)?;
         if let Err(e) = sys::write_all(draft.file.as_fd(), data, draft.len) {
             draft.uncharge(more);
             let free = sys::space(draft.file.as_fd()).ok().map(|space| space.free_bytes);
@@ -97,7 +97,7 @@ impl Tier for DirTier {
             return Region::private(len).map_err(no_memory);
         }
         let more = len as u64;
-        self.allow(draft, more)?;
+        let _until_written = self.allow(draft, more)?;
         let reserved = sys::reserve(draft.file.as_fd(), draft.len, more);
         let fault = match reserved {
             Ok(()) => match Region::of_file(draft.file.as_fd(), draft.len, len) {

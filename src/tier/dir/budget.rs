@@ -3,7 +3,7 @@ use crate::error::Fault;
 use crate::options::Reserve;
 use crate::sys::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::sys::sync::shared_static;
-use crate::sys::{self, MemoryLimit};
+use crate::sys::{self, Kin, MemoryLimit};
 use std::os::fd::BorrowedFd;
 
 /// From this size on, a blob asks the filesystem of memory and the control group before it is written.
@@ -23,37 +23,102 @@ pub struct Budget {
     recounted_at: AtomicU64,
 }
 
-/// What the control group left when last asked, and what was charged since, by all handles of this process. No lock: a
-/// forked child would find it taken for ever.
+/// What the control group left when last asked, and what was granted since, by all handles of this process. No lock: a
+/// forked child would find it taken for ever. Sums only grow, and wrap.
 struct GroupLimit {
+    /// 0: never.
     asked_at: AtomicU64,
-    /// `u64::MAX`: no limit.
-    free: AtomicU64,
-    charged: AtomicU64,
+    /// Bytes granted so far; and those of them that are written, or were given back.
+    granted: AtomicU64,
+    written: AtomicU64,
+    /// What was written when last asked, and what may be granted by then; `u64::MAX`: no limit.
+    since: AtomicU64,
+    until: AtomicU64,
+    /// The process of these sums.
+    generation: AtomicU64,
 }
 
 shared_static! {
-    GROUP: GroupLimit =
-        GroupLimit { asked_at: AtomicU64::new(0), free: AtomicU64::new(u64::MAX), charged: AtomicU64::new(0) };
+    GROUP: GroupLimit = GroupLimit::new();
+}
+
+/// Bytes that the control group granted and that it does not know of yet: while this lives, they are being written.
+#[must_use]
+pub struct Granted {
+    group: &'static GroupLimit,
+    bytes: u64,
+}
+
+impl Drop for Granted {
+    fn drop(&mut self) {
+        self.group.wrote(self.bytes);
+    }
+}
+
+/// A handle is opened in this process. In a forked child, what the parent's other threads were writing is written by
+/// nobody.
+pub fn enter_process(kin: Kin) {
+    GROUP.enter(kin.generation());
 }
 
 impl GroupLimit {
-    /// Charges `more` bytes; or answers how many are left, where that is fewer. `ask` finds out anew: once a second, and
-    /// after an eighth of what was left, since other processes of the group charge it too.
+    #[cfg(not(loom))]
+    const fn new() -> GroupLimit {
+        GroupLimit {
+            asked_at: AtomicU64::new(0),
+            granted: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+            until: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    #[cfg(loom)]
+    fn new() -> GroupLimit {
+        let [asked_at, granted, written, since, until, generation] = [(); 6].map(|()| AtomicU64::new(0));
+        GroupLimit { asked_at, granted, written, since, until, generation }
+    }
+
+    fn enter(&self, generation: u64) {
+        let unwritten = self.granted.load(SeqCst).wrapping_sub(self.written.load(SeqCst));
+        let before = self.generation.swap(generation, SeqCst);
+        if before != generation && before != 0 {
+            self.wrote(unwritten);
+        }
+    }
+
+    fn wrote(&self, bytes: u64) {
+        self.written.fetch_add(bytes, SeqCst);
+    }
+
+    /// How much may be granted beyond `granted`; `None`: no limit.
+    fn left(&self, granted: u64) -> Option<u64> {
+        let until = self.until.load(SeqCst);
+        (until != u64::MAX).then(|| (until.wrapping_sub(granted) as i64).max(0) as u64)
+    }
+
+    /// Grants `more` bytes; or answers how many are left, where that is fewer. `ask` finds out anew: once a second, and
+    /// after an eighth of what was left, since other processes of the group fill it too. Whoever finds it due asks, and
+    /// waits for nobody; what was granted and was not written when it began to ask is taken off the answer.
     fn charge(&self, more: u64, now: u64, ask: impl FnOnce() -> Option<u64>) -> Result<(), u64> {
-        let (last, free) = (self.asked_at.load(SeqCst), self.free.load(SeqCst));
-        let charged = self.charged.fetch_add(more, SeqCst).saturating_add(more);
-        let due = last == 0 || now.abs_diff(last) >= SECOND_NS || charged > (free / 8).max(BIG);
-        if due && self.asked_at.compare_exchange(last, now, SeqCst, SeqCst).is_ok() {
-            self.free.store(ask().unwrap_or(u64::MAX), SeqCst);
-            self.charged.store(more, SeqCst);
+        let (last, since) = (self.asked_at.load(SeqCst), self.since.load(SeqCst));
+        let granted = self.granted.load(SeqCst).wrapping_sub(since).saturating_add(more);
+        let often = self.left(since).is_some_and(|free| granted > (free / 8).max(BIG));
+        if last == 0 || now.abs_diff(last) >= SECOND_NS || often {
+            let written = self.written.load(SeqCst);
+            let until = ask().map_or(u64::MAX, |free| written.wrapping_add(free.min(i64::MAX as u64)));
+            self.until.store(until, SeqCst);
+            self.since.store(written, SeqCst);
+            self.asked_at.store(now.max(1), SeqCst);
         }
-        let (free, charged) = (self.free.load(SeqCst), self.charged.load(SeqCst));
-        if charged <= free {
-            return Ok(());
-        }
-        let _ = self.charged.fetch_update(SeqCst, SeqCst, |all| Some(all.saturating_sub(more)));
-        Err(free.saturating_sub(charged.saturating_sub(more)))
+        let mut left = 0;
+        let granted = self.granted.fetch_update(SeqCst, SeqCst, |granted| {
+            let free = self.left(granted);
+            left = free.unwrap_or(0);
+            free.is_none_or(|free| more <= free).then(|| granted.wrapping_add(more))
+        });
+        granted.map(|_| ()).map_err(|_| left)
     }
 }
 
@@ -167,8 +232,8 @@ impl Budget {
     }
 
     /// Refuses what would leave less than the reserve, go beyond the file-size limit (whose signal kills), or
-    /// beyond the control group's memory (whose killer does).
-    pub fn allow(&self, file: BorrowedFd, in_memory: bool, len: u64, more: u64) -> Result<(), Fault> {
+    /// beyond the control group's memory (whose killer does). The answer lives until the bytes are written.
+    pub fn allow(&self, file: BorrowedFd, in_memory: bool, len: u64, more: u64) -> Result<Option<Granted>, Fault> {
         let limit = sys::file_size_limit();
         if len.saturating_add(more) > limit.min(i64::MAX as u64) {
             let fault = Fault::os(libc::EFBIG, "placing bytes within the process's file-size limit");
@@ -179,11 +244,14 @@ impl Budget {
         if big || self.reserve != Reserve::Bytes(0) {
             self.leave_reserve(file, more)?;
         }
-        if big && let Err(free) = GROUP.charge(more, sys::monotonic_ns(), || MemoryLimit { root: b"" }.free()) {
-            let fault = Fault::os(libc::ENOMEM, "placing bytes within the control group's memory");
-            return Err(Fault { free: Some(free), ..fault });
+        if !big {
+            return Ok(None);
         }
-        Ok(())
+        GROUP.charge(more, sys::monotonic_ns(), || MemoryLimit { root: b"" }.free()).map_err(|free| {
+            let fault = Fault::os(libc::ENOMEM, "placing bytes within the control group's memory");
+            Fault { free: Some(free), ..fault }
+        })?;
+        Ok(Some(Granted { group: &GROUP, bytes: more }))
     }
 
     /// Bytes free above the reserve, or `None` where the filesystem reports no size.
@@ -270,13 +338,9 @@ mod tests {
         }
     }
 
-    fn limit() -> GroupLimit {
-        GroupLimit { asked_at: AtomicU64::new(0), free: AtomicU64::new(u64::MAX), charged: AtomicU64::new(0) }
-    }
-
     #[test]
     fn the_groups_memory_is_asked_for_seldom_and_more_often_as_it_runs_out() {
-        let group = limit();
+        let group = GroupLimit::new();
         let mut asked = 0;
         let mut held = 0;
         let mut now = 7;
@@ -287,6 +351,7 @@ mod tests {
         }) == Ok(())
         {
             held += BIG;
+            group.wrote(BIG);
         }
         assert!((60 * BIG..=64 * BIG).contains(&held), "{held}");
         assert!((3..40).contains(&asked), "{asked}");
@@ -294,18 +359,20 @@ mod tests {
         assert!(group.charge(BIG, now, || Some(0)).is_err());
         now += SECOND_NS;
         assert_eq!(group.charge(BIG, now, || Some(10 * BIG)), Ok(()));
+        group.wrote(BIG);
         assert_eq!(group.charge(20 * BIG, now + SECOND_NS, || Some(10 * BIG)), Err(10 * BIG));
     }
 
     #[test]
     fn eight_processes_that_fill_one_group_at_a_time_stay_within_it() {
-        let groups: [GroupLimit; 8] = std::array::from_fn(|_| limit());
+        let groups: [GroupLimit; 8] = std::array::from_fn(|_| GroupLimit::new());
         let (all, mut held) = (256 * BIG, 0);
         let mut taking = true;
         while taking {
             taking = false;
             for group in &groups {
                 if group.charge(BIG, 7, || Some(all - held.min(all))).is_ok() {
+                    group.wrote(BIG);
                     (held, taking) = (held + BIG, true);
                 }
             }
@@ -316,8 +383,30 @@ mod tests {
 
     #[test]
     fn without_a_limit_nothing_is_refused() {
-        let group = limit();
+        let group = GroupLimit::new();
         assert_eq!(group.charge(1 << 50, 7, || None), Ok(()));
         assert_eq!(group.charge(1 << 50, 7, || unreachable!("asked a second time")), Ok(()));
+    }
+
+    #[test]
+    fn what_is_granted_but_not_written_yet_is_not_granted_again() {
+        let group = GroupLimit::new();
+        let free = || Some(60 * BIG);
+        // Another thread, while the first one asks: the first has not written when the other is granted.
+        let first = group.charge(36 * BIG, 7, || {
+            assert_eq!(group.charge(36 * BIG, 7, free), Ok(()));
+            free()
+        });
+        assert_eq!(first, Err(24 * BIG));
+        // Nor is it at the next answer, nor in a second; but what was refused counts for nothing.
+        assert_eq!(group.charge(36 * BIG, 7 + SECOND_NS, free), Err(24 * BIG));
+        assert_eq!(group.charge(20 * BIG, 7 + 2 * SECOND_NS, free), Ok(()));
+        group.wrote(56 * BIG);
+        assert_eq!(group.charge(36 * BIG, 7 + 3 * SECOND_NS, free), Ok(()));
+        // A child that was forked while it was written: no thread of the child writes it.
+        group.enter(1);
+        assert_eq!(group.charge(36 * BIG, 7 + 4 * SECOND_NS, free), Err(24 * BIG));
+        group.enter(2);
+        assert_eq!(group.charge(36 * BIG, 7 + 5 * SECOND_NS, free), Ok(()));
     }
 }

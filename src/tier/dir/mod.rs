@@ -8,6 +8,7 @@ mod ground;
 mod room;
 
 pub use budget::Budget;
+use budget::Granted;
 pub use draft::Draft;
 pub use ground::{Ground, Mode};
 
@@ -75,6 +76,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl DirTier {
     pub fn new(spec: &TierSpec, dir: &[u8], uid: u32, name: Key, mode: Mode, kin: Kin) -> Result<DirTier, NoMemory> {
+        budget::enter_process(kin);
         Ok(DirTier {
             dir: sys::try_concat(&[dir])?,
             shm: spec.shm,
@@ -339,11 +341,11 @@ impl DirTier {
     }
 
     /// Charges a draft with `more` bytes if the tier's limits allow them.
-    fn allow(&self, draft: &mut Draft, more: u64) -> Result<(), Fault> {
-        self.budget.allow(draft.file.as_fd(), draft.in_memory, draft.len, more)?;
+    fn allow(&self, draft: &mut Draft, more: u64) -> Result<Option<Granted>, Fault> {
+        let granted = self.budget.allow(draft.file.as_fd(), draft.in_memory, draft.len, more)?;
         self.budget.charge(more, || self.count_owned().ok().map(|(_, bytes)| bytes))?;
         draft.charged += more;
-        Ok(())
+        Ok(granted)
     }
 
     /// Takes dead owners' rooms on a ground one after the other.
