@@ -17,6 +17,9 @@ c_tests! {
     a_tier_in_a_setgid_directory_works: "attacked" "set-gid";
     a_reader_leaves_a_tier_that_was_mounted_over: "attacked" "mounted-over";
     a_tier_whose_path_is_too_long_does_not_open: "attacked" "long-path";
+    an_owner_is_alive_where_its_tiers_path_led_before: "attacked" "switched";
+    a_path_that_is_switched_without_end_costs_no_more_descriptors: "attacked" "switched-often";
+    an_owner_below_a_mount_that_goes_again_is_alive: "attacked" "uncovered";
     a_slow_fork_elsewhere_costs_no_tier: "attacked" "slow-fork";
     a_fork_beside_a_look_keeps_no_owner_alive: "attacked" "fork-beside-look";
     a_reap_tells_of_a_dead_owner_that_it_could_not_take: "attacked" "stopped-look";

@@ -179,14 +179,17 @@ impl Stack {
         gone: impl FnOnce(&Found),
     ) -> Result<()> {
         let on_tier = |fault| self.error(at, fault);
-        let lock = self.lock(key, patience)?;
+        let (lock, on_stale) = self.lock_with(at, ground, key, patience)?;
         let Some(ours) = ground.look(key).map_err(on_tier)? else { return Ok(()) };
         if !is_ours(&ours).map_err(on_tier)? {
             return Ok(());
         }
         let all = self.look_all(&lock, key, Some(at))?;
-        // Memory is one handle's alone, and hides nothing here.
-        if self.dirs().map(|(index, _)| index).take_while(|&index| index < at).all(|index| all[index].is_none()) {
+        let is_current = lock.hold(at).map_or(on_stale.is_none(), |hold| hold.is_on(ground));
+        // Memory is one handle's alone, and hides nothing here; nor does what no path leads to.
+        if is_current
+            && self.dirs().map(|(index, _)| index).take_while(|&index| index < at).all(|index| all[index].is_none())
+        {
             for index in (at + 1..self.layers.len()).rev().filter(|&index| Some(index) != self.memory) {
                 // What a killed replace left is older; a newer one was stored by somebody who does not share this tier.
                 if all[index].is_some_and(|below| below.stored_at_ns < ours.stored_at_ns) {

@@ -83,10 +83,11 @@ impl Inner {
             match &layer.tier {
                 AnyTier::Memory(tier) => tier.close(),
                 AnyTier::Dir(tier) => {
-                    let Some(room) = tier.close() else { continue };
-                    let emptied = room.as_ref().and_then(|room| empty(&self.stack, index, room, true, deadline).1);
-                    if let Err(fault) = emptied {
-                        first.get_or_insert(self.stack.error(index, fault));
+                    for room in tier.close() {
+                        let emptied = room.as_ref().and_then(|room| empty(&self.stack, index, room, true, deadline).1);
+                        if let Err(fault) = emptied {
+                            first.get_or_insert(self.stack.error(index, fault));
+                        }
                     }
                 }
             }

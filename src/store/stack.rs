@@ -8,7 +8,7 @@ use crate::sys::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sys::{self, Ident, KeyLockMode, Kin, NoMemory, Shared};
 use crate::tier::Tier;
 use crate::tier::any::{AnyTier, Hold};
-use crate::tier::dir::{DirTier, Ground, Mode};
+use crate::tier::dir::{DirTier, Ground, Mode, StaleHold};
 use crate::tier::memory::MemoryTier;
 use std::time::Duration;
 
@@ -234,6 +234,33 @@ impl Stack {
     /// Holds a key against all changes, in every tier that can be used.
     pub fn lock(&self, key: &Key, patience: Duration) -> Result<KeyLock<'_>> {
         self.lock_all(key, KeyLockMode::Exclusive, patience, self.layers.len())
+    }
+
+    /// The same, and on a ground of the tier `at` that its path may no longer lead to: a room that is kept there.
+    pub fn lock_with<'a>(
+        &'a self,
+        at: usize,
+        ground: &'a Ground,
+        key: &Key,
+        patience: Duration,
+    ) -> Result<(KeyLock<'a>, Option<StaleHold<'a>>)> {
+        let deadline = sys::Deadline::after(patience);
+        loop {
+            let lock = self.lock(key, deadline.left())?;
+            let held = lock.grips.iter().any(|grip| grip.as_ref().is_ok_and(|hold| hold.is_on(ground)));
+            if held || (lock.hold(at).is_err() && ground.is_lock_current()) {
+                return Ok((lock, None));
+            }
+            let stale = ground.try_hold(lock_number(&self.name, key)).map_err(|fault| self.error(at, fault))?;
+            if stale.is_some() {
+                return Ok((lock, stale));
+            }
+            drop(lock); // nothing is held while we wait
+            if deadline.is_over() {
+                return Err(Error::new(Code::Busy, "waiting for a key that another changes"));
+            }
+            sys::sleep(Duration::from_millis(1));
+        }
     }
 
     /// The same in the first `count` tiers. Waits for at most `patience`, holding nothing meanwhile, so that two

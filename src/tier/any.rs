@@ -19,6 +19,13 @@ pub enum Hold {
     Memory,
 }
 
+impl Hold {
+    /// Whether it is a hold on what lies on this ground.
+    pub fn is_on(&self, ground: &dir::Ground) -> bool {
+        matches!(self, Hold::Dir(hold) if hold.ground.base_ident == ground.base_ident)
+    }
+}
+
 pub enum Draft {
     // In boxes, since they are handed on.
     Dir(Box<dir::Draft>),

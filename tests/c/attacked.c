@@ -649,6 +649,122 @@ static void long_path(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+static void holding(void *tier)
+{
+    int fd = open(say("%s/\\lock", own_tier_dir(tier, geteuid())), O_RDWR | O_CLOEXEC);
+    SYS(fd);
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    SYS(fcntl(fd, F_OFD_SETLKW, &all));
+    atomic_store(&steps->child, 1);
+    sleep_for_ever();
+}
+
+static const char *link_path;
+
+static void lead_to(const char *dir)
+{
+    if (unlink(link_path) != 0)
+        CHECK_INT(errno, ENOENT);
+    SYS(symlink(dir, link_path));
+}
+
+static void *close_store(void *arg)
+{
+    QUIET(vfs_close(store));
+    return arg;
+}
+
+/* The tier's path is a link that is switched, and back: the owner of what lies where it led is alive all the while. */
+static void switched(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    link_path = path_of("link");
+    lead_to(a);
+    store = open_on(link_path);
+    vfs_t *other = open_on(a);
+    uint64_t reaped = 99;
+    CHECK_OK(put(store, "old", 100, 1, 0));
+    CHECK_OK(put(store, "kept", 100, 2, VFS_PERSIST));
+    lead_to(b);
+    CHECK_OK(put(store, "new", 200, 3, 0));
+    CHECK(!(flags_of(other, "old") & VFS_STAT_ORPHAN));
+    CHECK_OK(vfs_reap(other, &reaped));
+    CHECK_INT(reaped, 0);
+    CHECK_VALUE(other, "old", 100, 1);
+    CHECK_INT(tier_stat(store, 0).blobs, 2);
+    lead_to(a);
+    CHECK_VALUE(store, "old", 100, 1);
+    CHECK_OK(vfs_remove_owned(store, (const char *const[]){"old", "kept"}, 2)); /* its own again */
+    CHECK_ABSENT(store, "old");
+    CHECK_OK(put(store, "k", 100, 4, 0));
+    CHECK_INT(entries_in(say("%s/harness/owners", own_tier_dir(a, geteuid()))), 1);
+    CHECK_VALUE(store, "kept", 100, 2);
+    CHECK_OK(vfs_remove(store, "kept"));
+    lead_to(b);
+    /* closing it empties both, and waits for who holds the key where it led before */
+    pid_t child = start_child(holding, (void *)(uintptr_t)a);
+    AWAIT(&steps->child, 1);
+    pthread_t thread = run_thread(close_store, NULL);
+    nap(300);
+    CHECK_VALUE(other, "k", 100, 4);
+    kill_child(child);
+    end_thread(thread);
+    CHECK_NOTHING_LEFT(b);
+    QUIET(vfs_close(other));
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* The same without end: the last ones are kept. */
+static void switched_often(void)
+{
+    enum { DIRS = 24, KEPT = 8 };
+    const char *dirs[DIRS];
+    unsigned held = 0;
+    link_path = path_of("link");
+    for (int i = 0; i < DIRS; i++)
+        dirs[i] = dir_of(say("dir-%d", i));
+    lead_to(dirs[0]);
+    store = open_on(link_path);
+    for (int i = 0; i < DIRS; i++) {
+        lead_to(dirs[i]);
+        CHECK_OK(put(store, "k", 100, 1, 0));
+        if (i == KEPT)
+            held = descriptors();
+        if (i > KEPT)
+            CHECK_INT(descriptors(), held);
+    }
+    for (int i = DIRS - KEPT; i < DIRS; i++) {
+        vfs_t *other = open_on(dirs[i]);
+        CHECK_VALUE(other, "k", 100, 1);
+        QUIET(vfs_close(other));
+    }
+    QUIET(vfs_close(store));
+    for (int i = 0; i < DIRS; i++) {
+        if (i < DIRS - KEPT)
+            QUIET(vfs_close(open_on(dirs[i]))); /* reaps */
+        CHECK_NOTHING_LEFT(dirs[i]);
+    }
+}
+
+static void uncovered(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=1m");
+    store = open_on(a);
+    CHECK_OK(put(store, "below", 100, 1, 0));
+    mount_tmpfs(a, "size=1m");
+    CHECK_OK(put(store, "above", 100, 2, 0));
+    SYS(umount2(a, MNT_DETACH));
+    vfs_t *other = open_on(a); /* reaps */
+    CHECK_VALUE(other, "below", 100, 1);
+    CHECK_VALUE(store, "below", 100, 1);
+    CHECK_OK(put(store, "again", 100, 3, 0));
+    QUIET(vfs_close(store));
+    CHECK_ABSENT(other, "below");
+    QUIET(vfs_close(other));
+    CHECK_NOTHING_LEFT(a);
+}
+
 /* ---- forks ---- */
 
 static void dawdle(void)
@@ -859,16 +975,6 @@ static void *leap_back(void *arg)
     return arg;
 }
 
-static void holding(void *tier)
-{
-    int fd = open(say("%s/\\lock", own_tier_dir(tier, geteuid())), O_RDWR | O_CLOEXEC);
-    SYS(fd);
-    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    SYS(fcntl(fd, F_OFD_SETLKW, &all));
-    atomic_store(&steps->child, 1);
-    sleep_for_ever();
-}
-
 static void *wait_for_key(void *arg)
 {
     CHECK_IS(put(store, "k", 100, 1, 0), VFS_ERR_BUSY);
@@ -1029,6 +1135,9 @@ int main(int argc, char **argv)
         {"set-gid", set_gid},
         {"mounted-over", mounted_over},
         {"long-path", long_path},
+        {"switched", switched},
+        {"switched-often", switched_often},
+        {"uncovered", uncovered},
         {"slow-fork", slow_fork},
         {"fork-beside-look", fork_beside_look},
         {"stopped-look", stopped_look},

@@ -67,8 +67,7 @@ impl Tier for DirTier {
                 // Somebody removed our directories: make them anew.
                 Err(fault) if fault.is_lost_ground() => {
                     last = fault;
-                    let lost_room = self.current_room().is_some_and(|room| self.forget_lost_room(&room));
-                    if !lost_room || !ground.is_current() {
+                    if !self.forget_lost_rooms() || !ground.is_current() {
                         self.forget(&ground);
                     }
                 }

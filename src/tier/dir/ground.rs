@@ -64,6 +64,20 @@ pub struct Ground {
     pub mode: Mode,
 }
 
+/// A key's byte on a ground that a tier's path may no longer lead to, held.
+pub struct StaleHold<'a> {
+    ground: &'a Ground,
+    number: u64,
+}
+
+impl Drop for StaleHold<'_> {
+    fn drop(&mut self) {
+        if let Ok(fd) = self.ground.lock() {
+            sys::ofd_unlock(fd, self.number);
+        }
+    }
+}
+
 /// The name of our directory on a tier.
 pub fn base_name(uid: u32) -> Text<32> {
     let mut name = Text::new();
@@ -163,6 +177,15 @@ impl Ground {
         match sys::unlink(self.base()?, self.place(key).as_c_str()) {
             Ok(()) | Err(libc::ENOENT) => Ok(()),
             Err(e) => Err(Fault::os(e, "removing a blob")),
+        }
+    }
+
+    /// Locks the byte of a key here, whether or not a path leads here; `None` where another has it.
+    pub fn try_hold(&self, number: u64) -> Result<Option<StaleHold<'_>>, Fault> {
+        match self.lock().and_then(|fd| sys::ofd_lock(fd, number, KeyLockMode::Exclusive)) {
+            Ok(()) => Ok(Some(StaleHold { ground: self, number })),
+            Err(libc::EAGAIN) => Ok(None),
+            Err(e) => Err(Fault::os(e, "locking a key")),
         }
     }
 

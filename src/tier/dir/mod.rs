@@ -10,7 +10,7 @@ mod room;
 pub use budget::Budget;
 use budget::Granted;
 pub use draft::Draft;
-pub use ground::{Ground, Mode};
+pub use ground::{Ground, Mode, StaleHold};
 
 use super::Found;
 use crate::error::{Code, Fault};
@@ -31,6 +31,9 @@ const GROUND_TRIES: usize = 8;
 /// Added to a key's number for the byte that a waiting writer holds; numbers are smaller.
 const TURN: u64 = 1 << 62;
 
+/// Rooms that a handle keeps on a tier: where its path leads now, and where it led before.
+const ROOMS: usize = 8;
+
 pub struct DirTier {
     dir: Box<[u8]>,
     shm: bool,
@@ -40,16 +43,27 @@ pub struct DirTier {
     kin: Kin,
     pub budget: Shared<Budget>,
     ground: Mutex<Option<Shared<Ground>>>,
-    room: Mutex<RoomState>,
+    rooms: Mutex<Rooms>,
     /// The handle was shut down.
     closed: AtomicBool,
 }
 
-enum RoomState {
-    None,
-    Some(Shared<Room>),
+/// Our rooms, the last used first; each on another ground. One that the tier's path no longer leads to is kept, for its
+/// lock says that the owner of what lies there is alive.
+enum Rooms {
+    Open(RoomList),
     /// The handle was shut down: nothing is made any more.
     Closed,
+}
+
+type RoomList = [Option<Shared<Room>>; ROOMS];
+
+const NO_ROOMS: RoomList = [const { None }; ROOMS];
+
+/// Gives up rooms that were removed under us; true where there were some.
+fn forget_lost(rooms: &mut RoomList) -> bool {
+    let lost = rooms.iter_mut().filter(|room| room.as_ref().is_some_and(|room| room.is_gone()));
+    lost.map(|room| *room = None).count() != 0
 }
 
 /// A key's byte of the lock file, held.
@@ -86,7 +100,7 @@ impl DirTier {
             kin,
             budget: Shared::try_new(Budget::new(spec.max, spec.reserve))?,
             ground: Mutex::new(None),
-            room: Mutex::new(RoomState::None),
+            rooms: Mutex::new(Rooms::Open(NO_ROOMS)),
             closed: AtomicBool::new(false),
         })
     }
@@ -169,24 +183,41 @@ impl DirTier {
 
     /// Our room on this ground, made at first need.
     fn room(&self, ground: &Shared<Ground>) -> Result<Shared<Room>, Fault> {
-        let mut state = lock(&self.room);
-        match &*state {
-            RoomState::Closed => return Err(Fault::last(Code::Shutdown, 0, "making a room")),
-            RoomState::Some(room) if room.ground.owners_ident == ground.owners_ident => {
-                return Ok(room.clone());
-            }
-            _ => {}
+        let mut rooms = lock(&self.rooms);
+        let Rooms::Open(rooms) = &mut *rooms else {
+            return Err(Fault::last(Code::Shutdown, 0, "making a room"));
+        };
+        let here = |room: &Shared<Room>| room.ground.owners_ident == ground.owners_ident;
+        if let Some(at) = rooms.iter().position(|room| room.as_ref().is_some_and(here)) {
+            rooms[..=at].rotate_right(1);
+        } else {
+            forget_lost(rooms);
+            let room = Room::make(ground)?;
+            // Where there are too many, the oldest is a dead owner's from now on: a path that is switched without end
+            // must not cost descriptors without end.
+            let at = rooms.iter().position(Option::is_none).unwrap_or(ROOMS - 1);
+            rooms[..=at].rotate_right(1);
+            rooms[0] = Some(room);
         }
-        let room = Room::make(ground)?;
-        *state = RoomState::Some(room.clone());
-        Ok(room)
+        rooms[0].clone().ok_or(Fault::os(libc::ENOENT, "making a room"))
     }
 
-    fn current_room(&self) -> Option<Shared<Room>> {
-        match &*lock(&self.room) {
-            RoomState::Some(room) => Some(room.clone()),
-            _ => None,
+    fn rooms(&self) -> impl Iterator<Item = Shared<Room>> {
+        let rooms = match &*lock(&self.rooms) {
+            Rooms::Open(rooms) => rooms.clone(),
+            Rooms::Closed => NO_ROOMS,
+        };
+        rooms.into_iter().flatten()
+    }
+
+    /// Where our own link to a blob lies, if it is ours.
+    fn find_own(&self, key: &Key, found: &Found) -> Result<Option<(Shared<Room>, ground::Path)>, Fault> {
+        for room in self.rooms() {
+            if let Some(path) = room.find(key, found.ident)? {
+                return Ok(Some((room, path)));
+            }
         }
+        Ok(None)
     }
 
     fn draft_on(&self, ground: &Shared<Ground>, key: &Key) -> Result<Box<Draft>, Fault> {
@@ -213,10 +244,7 @@ impl DirTier {
         if !found.has_owner || self.kin.in_child() {
             return Ok(false);
         }
-        match self.current_room() {
-            Some(room) => Ok(room.find(key, found.ident)?.is_some()),
-            None => Ok(false),
-        }
+        Ok(self.find_own(key, found)?.is_some())
     }
 
     /// Whether the blob `found` under `key` belongs to an owner that is dead. Looks once at each owner.
@@ -295,7 +323,7 @@ impl DirTier {
     /// Number and bytes of the blobs that this handle owns here, counted now.
     pub fn count_owned(&self) -> Result<(u64, u64), Fault> {
         let (mut blobs, mut bytes) = (0, 0);
-        if let Some(room) = self.current_room() {
+        for room in self.rooms() {
             room::each_entry(room.dir()?, |entry| {
                 if let Entry::File { meta, .. } = entry
                     && meta.links > 1
@@ -319,13 +347,14 @@ impl DirTier {
         Ok(fits && named && self.budget.has_room(&space, bytes))
     }
 
-    /// Nothing is made here any more. Answers the room that is to be emptied.
-    pub fn close(&self) -> Option<Shared<Room>> {
+    /// Nothing is made here any more. Answers the rooms that are to be emptied, the last used first.
+    pub fn close(&self) -> impl Iterator<Item = Shared<Room>> {
         self.closed.store(true, SeqCst);
-        match std::mem::replace(&mut *lock(&self.room), RoomState::Closed) {
-            RoomState::Some(room) => Some(room),
-            _ => None,
-        }
+        let rooms = match std::mem::replace(&mut *lock(&self.rooms), Rooms::Closed) {
+            Rooms::Open(rooms) => rooms,
+            Rooms::Closed => NO_ROOMS,
+        };
+        rooms.into_iter().flatten()
     }
 
     /// Lists the keys that are published here.
@@ -383,14 +412,12 @@ impl DirTier {
         Names::open(ground.base.borrow().map_err(reading)?, c".").map(Some).map_err(reading)
     }
 
-    /// Gives up a room that was removed under us; true where that was so.
-    fn forget_lost_room(&self, lost: &Shared<Room>) -> bool {
-        let mut state = lock(&self.room);
-        let gone = lost.is_gone();
-        if gone && matches!(&*state, RoomState::Some(room) if Shared::same(room, lost)) {
-            *state = RoomState::None;
+    /// Gives up rooms that were removed under us; true where there were some.
+    fn forget_lost_rooms(&self) -> bool {
+        match &mut *lock(&self.rooms) {
+            Rooms::Open(rooms) => forget_lost(rooms),
+            Rooms::Closed => false,
         }
-        gone
     }
 
     /// Removes the owner's link to a blob whose name is gone: our own, or by a look at each owner.
@@ -399,9 +426,7 @@ impl DirTier {
             self.budget.removed_persistent(found.size);
             return Ok(());
         }
-        if let Some(room) = self.current_room()
-            && let Some(path) = room.find(key, found.ident)?
-        {
+        if let Some((room, path)) = self.find_own(key, found)? {
             self.budget.removed(found.size);
             return sys::unlink(room.dir()?, path.as_c_str()).map_err(|e| Fault::os(e, "removing a blob's bytes"));
         }
@@ -446,7 +471,7 @@ impl Drop for DirTier {
     fn drop(&mut self) {
         if self.kin.in_child() {
             sys::leave_if_locked(&mut self.ground, None);
-            sys::leave_if_locked(&mut self.room, RoomState::None);
+            sys::leave_if_locked(&mut self.rooms, Rooms::Closed);
         }
     }
 }
