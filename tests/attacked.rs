@@ -15,6 +15,7 @@ c_tests! {
     a_small_stack_is_enough: "attacked" "small-stack";
     a_size_hint_does_not_insist_on_a_blocked_tier: "attacked" "blocked-tier";
     a_tier_in_a_setgid_directory_works: "attacked" "set-gid";
+    a_dead_owner_on_new_ground_below_a_living_one_is_reaped: "attacked" "dead-on-new-ground";
     a_reader_leaves_a_tier_that_was_mounted_over: "attacked" "mounted-over";
     a_tier_whose_path_is_too_long_does_not_open: "attacked" "long-path";
     an_owner_is_alive_where_its_tiers_path_led_before: "attacked" "switched";

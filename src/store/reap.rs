@@ -172,13 +172,10 @@ impl Inner {
             let Ok(name) = Key::new(name.to_bytes()) else {
                 continue;
             }; // the lock file
-            let mut earlier = self.stack.dirs().take_while(|&(other, _)| other != index);
             let reaped = match tier.has_owners(&name) {
                 Err(fault) => Err(on_tier(fault)),
                 Ok(false) => Ok(()),
-                // Done with that tier.
-                Ok(true) if earlier.any(|(_, tier)| matches!(tier.has_owners(&name), Ok(true))) => Ok(()),
-                Ok(true) => self.reap_named(name, deadline, count),
+                Ok(true) => self.reap_named(tier, name, deadline, count),
             };
             if let Err(error) = reaped {
                 first.get_or_insert(error);
@@ -187,13 +184,13 @@ impl Inner {
         first.map_or(Ok(()), Err)
     }
 
-    /// Empties the rooms of one store's dead owners.
-    fn reap_named(&self, name: Key, deadline: Deadline, count: &mut u64) -> Result<()> {
+    /// Empties the rooms of one store's dead owners on one tier.
+    fn reap_named(&self, tier: &DirTier, name: Key, deadline: Deadline, count: &mut u64) -> Result<()> {
         if name == self.stack.name {
-            return reap_store(&self.stack, deadline, count);
+            return reap_store(&self.stack, tier, deadline, count);
         }
         let stack = Stack::new(&self.specs, name, self.uid, Mode::Existing, self.stack.kin, None)?;
-        reap_store(&stack, deadline, count)
+        reap_store(&stack, tier, deadline, count)
     }
 
     pub(super) fn tier_stat(&self, index: u32) -> Result<Option<TierStat<'_>>> {
@@ -239,22 +236,20 @@ impl Inner {
     }
 }
 
-/// Empties the rooms of one store's dead owners, in all tiers.
-fn reap_store(stack: &Stack, deadline: Deadline, count: &mut u64) -> Result<()> {
-    let mut first = None;
-    for (index, tier) in stack.dirs() {
-        let reaped = match tier.ground(false) {
-            Err(fault) if fault.is_nothing_here() => continue,
-            Err(fault) => Err(fault),
-            Ok(ground) => tier.each_dead_room(&ground, |room| {
-                let (removed, answer) = empty(stack, index, room, false, deadline);
-                *count += removed;
-                answer
-            }),
-        };
-        if let Err(fault) = reaped {
-            first.get_or_insert(stack.error(index, fault));
-        }
-    }
-    first.map_or(Ok(()), Err)
+/// Empties the rooms of one store's dead owners on the tier that has the path of `same`: a list in which one was dropped by
+/// now, as the same as an earlier one, counts its tiers otherwise.
+fn reap_store(stack: &Stack, same: &DirTier, deadline: Deadline, count: &mut u64) -> Result<()> {
+    let Some((index, tier)) = stack.dirs().find(|(_, tier)| tier.dir() == same.dir()) else {
+        return Ok(());
+    };
+    let reaped = match tier.ground(false) {
+        Err(fault) if fault.is_nothing_here() => Ok(()),
+        Err(fault) => Err(fault),
+        Ok(ground) => tier.each_dead_room(&ground, |room| {
+            let (removed, answer) = empty(stack, index, room, false, deadline);
+            *count += removed;
+            answer
+        }),
+    };
+    reaped.map_err(|fault| stack.error(index, fault))
 }

@@ -581,6 +581,31 @@ static void set_gid(void)
     }
 }
 
+static void dying_below(void *tiers)
+{
+    vfs_t *s = open_on(tiers);
+    CHECK_OK(put(s, "dead", 100, 1, 0));
+}
+
+/* A dead owner on a tier whose directories were made anew, below a living one's. */
+static void dead_on_new_ground(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    uint64_t reaped = 0;
+    vfs_t *s = open_on(list_of(a, b));
+    CHECK_OK(put(s, "k", 100, 1, 0));
+    CHECK_ABSENT(s, "nothing");
+    remove_tree(own_tier_dir(b, geteuid()));
+    JOIN(start_child(dying_below, (void *)(uintptr_t)b));
+    CHECK_OK(vfs_reap(s, &reaped));
+    CHECK_INT(reaped, 1);
+    CHECK_ABSENT(s, "dead");
+    CHECK_VALUE(s, "k", 100, 1);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
 static void mounted_over(void)
 {
     own_mounts();
@@ -1133,6 +1158,7 @@ int main(int argc, char **argv)
         {"small-stack", small_stack},
         {"blocked-tier", blocked_tier},
         {"set-gid", set_gid},
+        {"dead-on-new-ground", dead_on_new_ground},
         {"mounted-over", mounted_over},
         {"long-path", long_path},
         {"switched", switched},
