@@ -24,6 +24,7 @@ c_tests! {
     a_slow_fork_elsewhere_costs_no_tier: "attacked" "slow-fork";
     a_fork_beside_a_look_keeps_no_owner_alive: "attacked" "fork-beside-look";
     a_reap_tells_of_a_dead_owner_that_it_could_not_take: "attacked" "stopped-look";
+    a_room_that_was_looked_at_before_it_was_locked_is_not_left: "attacked" "look-at-new-room";
     a_directory_listed_twice_is_told_once: "attacked" "listed-twice";
     the_log_ends_with_the_truth: "attacked" "last-word";
     a_persistent_state_replaced_often_stays_within_max: "attacked" "persistent-state";

@@ -7,6 +7,7 @@
 /* ---- the stand-ins ---- */
 
 static _Thread_local void (*on_close)(void);     /* before it */
+static _Thread_local void (*before_lock)(void);  /* before a whole file is locked */
 static _Thread_local void (*on_room_lock)(void); /* after a whole file was locked */
 static _Thread_local void (*on_unlink)(void);    /* before it */
 static _Thread_local void (*on_stat)(void);      /* after it */
@@ -24,6 +25,8 @@ int close(int fd)
 
 int flock(int fd, int how)
 {
+    if (before_lock && !(how & LOCK_UN))
+        before_lock();
     int answer = (int)syscall(SYS_flock, fd, how), kept = errno;
     if (on_room_lock && answer == 0 && !(how & LOCK_UN))
         on_room_lock();
@@ -873,6 +876,41 @@ static void fork_beside_look(void)
     CHECK_NOTHING_LEFT(a);
 }
 
+static const char *owners;
+static int looker = -1;
+
+static void look_first(void)
+{
+    before_lock = NULL;
+    DIR *d = opendir(owners);
+    struct dirent *entry;
+    CHECK(d != NULL);
+    while ((entry = readdir(d)) && entry->d_name[0] == '.') {}
+    CHECK(entry != NULL);
+    looker = openat(dirfd(d), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    SYS(looker);
+    SYS(syscall(SYS_flock, looker, LOCK_SH | LOCK_NB));
+    closedir(d);
+}
+
+/* One that lists the store looks at a room that was just made, and is not locked yet. */
+static void look_at_new_room(void)
+{
+    const char *a = dir_of("a");
+    static char path[PATH_MAX];
+    store = open_on(a);
+    snprintf(path, sizeof path, "%s", say("%s/harness/owners", own_tier_dir(a, geteuid())));
+    owners = path;
+    before_lock = look_first;
+    CHECK_OK(put(store, "k", 100, 1, 0));
+    CHECK(looker >= 0);
+    close(looker);
+    CHECK_INT(entries_in(owners), 1);
+    QUIET(vfs_close(store));
+    CHECK_INT(entries_in(owners), 0);
+    CHECK_NOTHING_LEFT(a);
+}
+
 static void stop_here(void)
 {
     on_room_lock = NULL;
@@ -1166,6 +1204,7 @@ int main(int argc, char **argv)
         {"uncovered", uncovered},
         {"slow-fork", slow_fork},
         {"fork-beside-look", fork_beside_look},
+        {"look-at-new-room", look_at_new_room},
         {"stopped-look", stopped_look},
         {"listed-twice", listed_twice},
         {"last-word", last_word},

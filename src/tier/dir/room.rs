@@ -73,7 +73,8 @@ impl Room {
                     let room = Room { dir, id, ground: ground.clone(), subs, links, drafts, fix_mode };
                     return Shared::try_new(room).map_err(|_| Fault::memory("making a room"));
                 }
-                Ok(None) => {}
+                // Who has it may have looked only whether its owner lives, and will not remove it.
+                Ok(None) => drop(sys::remove_dir(owners, id.as_c_str())),
                 Err(e) => {
                     let _ = sys::remove_dir(owners, id.as_c_str());
                     return Err(Fault::os(e, "locking a room"));
