@@ -15,6 +15,9 @@ use std::time::Duration;
 /// How long a call waits for a key that another holds.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often a reader looks again for a key that moves under its eyes, before it asks for the key's lock.
+const LOOKS: usize = 8;
+
 /// Why a tier is not used whose directory became the same as an earlier one's after the store was opened.
 pub const TWIN: &str = "using a tier: its directory is an earlier tier's";
 
@@ -140,16 +143,24 @@ impl Stack {
     }
 
     /// Looks for a key with `look` in one tier after the other, without a lock; after a miss that a blob's move
-    /// between tiers may explain, once more under the key's lock.
+    /// between tiers may explain, once more under the key's lock. A blob counts where no tier above it has one by then:
+    /// it may be on its way down, and who comes later still sees the one above.
     pub fn find<T>(
         &self,
         key: &Key,
         mut look: impl FnMut(&AnyTier) -> std::result::Result<Option<T>, Fault>,
     ) -> Result<(usize, T)> {
         self.compare_seldom();
-        let (found, mut fault) = self.pass(&mut look)?;
-        if let Some(found) = found {
-            return Ok(found);
+        let mut fault = None;
+        for _ in 0..LOOKS {
+            let (found, refused) = self.pass(&mut look)?;
+            let Some(found) = found else {
+                fault = refused;
+                break;
+            };
+            if !self.is_above_by_now(key, found.0)? {
+                return Ok(found);
+            }
         }
         // A miss. The ground may have gone away under us, or come back.
         let mut renewed = false;
@@ -182,6 +193,21 @@ impl Stack {
             }
             None => Err(Error::new(Code::NotFound, "looking for a key")),
         }
+    }
+
+    /// Whether a tier above has a key by now that was found in this one.
+    fn is_above_by_now(&self, key: &Key, found: usize) -> Result<bool> {
+        for index in self.order().take_while(|&index| index != found) {
+            if Some(index) == self.memory && self.kin.in_child() {
+                continue;
+            }
+            match self.layers[index].tier.look(key) {
+                Ok(Some(_)) => return Ok(true),
+                Err(fault) if fault.is_final() => return Err(self.error(index, fault)),
+                Ok(None) | Err(_) => {} // as when it was looked into before
+            }
+        }
+        Ok(false)
     }
 
     /// Compares all grounds with their paths, at most once a second: a reader whose tier was mounted over would find old

@@ -2,6 +2,8 @@
  * first, or neither. The old value never comes up again. One MODE a case. */
 #include "harness.h"
 
+#include "between.h"
+
 enum what { REMOVE, REMOVE_OWNED, SHUTDOWN, CLOSE, REAP, REPLACE, WHATS };
 
 static const char *A, *B;
@@ -167,12 +169,108 @@ static void hidden(void)
     CHECK_NOTHING_LEFT(c);
 }
 
+/* ---- a replace that moves a key down is seen by all or by none ---- */
+
+static struct {
+    const char *above, *below; /* where the key's blob lies in the one tier and in the other */
+    vfs_t *up, *down, *reader; /* stores in the upper tier, in the lower, and reads */
+    unsigned stop_before;      /* this call of the reader */
+    uint64_t seen;
+} moved;
+
+/* Each is raised once a turn. */
+static _Atomic int stopped, go_on, between, clear;
+
+static void before_call_of_reader(const char *name)
+{
+    (void)name;
+    if (--moved.stop_before == 0) {
+        atomic_store(&stopped, 1);
+        AWAIT(&go_on, 1);
+    }
+}
+
+static void *read_slowly(void *arg)
+{
+    unsigned char data[600];
+    size_t len = 0;
+    before_call = before_call_of_reader;
+    CHECK_OK(vfs_read(moved.reader, "k", 0, data, sizeof data, &len, NULL));
+    before_call = NULL;
+    CHECK(is_whole(data, len, &moved.seen));
+    atomic_store(&stopped, 1); /* or it came to its end */
+    return arg;
+}
+
+/* The new value lies below, and the old one is not cleared yet. */
+static void before_call_of_writer(const char *name)
+{
+    (void)name;
+    if (atomic_load(&between) || access(moved.below, F_OK) != 0)
+        return;
+    atomic_store(&between, 1);
+    AWAIT(&clear, 1);
+}
+
+static void *replace_slowly(void *arg)
+{
+    before_call = before_call_of_writer;
+    CHECK_OK(put(moved.down, "k", 500, 3, VFS_REPLACE));
+    before_call = NULL;
+    return arg;
+}
+
+/* Before each call of a reader of value 1 in the lower tier, value 2 is stored above, and 3 is on its way below. Who has
+ * seen 3 leaves nobody who comes later with 2. */
+static void seen_early(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b"), *both = say("%s,%s", a, b);
+    moved.up = open_on(both);
+    moved.reader = open_as(both, "harness", VFS_READ_ONLY);
+    moved.down = open_on(say("%s?max=1,%s", a, b));
+    moved.above = path_of(say("a/vfs1-%u/harness/objects/k", (unsigned)geteuid()));
+    moved.below = path_of(say("b/vfs1-%u/harness/objects/k", (unsigned)geteuid()));
+    unsigned news = 0;
+    for (unsigned call = 1; ; call++) {
+        pthread_t reader, writer;
+        CHECK_OK(put(moved.down, "k", 300, 1, VFS_REPLACE));
+        CHECK(access(moved.above, F_OK) != 0);
+        moved.stop_before = call;
+        stopped = go_on = between = clear = 0;
+        CHECK_INT(pthread_create(&reader, NULL, read_slowly, NULL), 0);
+        AWAIT(&stopped, 1);
+        int is_over = moved.stop_before != 0;
+        CHECK_OK(put(moved.up, "k", 400, 2, VFS_REPLACE));
+        CHECK(access(moved.below, F_OK) != 0);
+        CHECK_INT(pthread_create(&writer, NULL, replace_slowly, NULL), 0);
+        AWAIT(&between, 1);
+        CHECK(access(moved.above, F_OK) == 0);
+        atomic_store(&go_on, 1);
+        CHECK_INT(pthread_join(reader, NULL), 0);
+        CHECK_VALUE(moved.up, "k", 400, 2);
+        if (moved.seen == 3)
+            FAIL("before call %u: value 3 was seen before it took the place of 2", call);
+        news += moved.seen == 2;
+        atomic_store(&clear, 1);
+        CHECK_INT(pthread_join(writer, NULL), 0);
+        CHECK_VALUE(moved.up, "k", 500, 3);
+        if (is_over)
+            break;
+    }
+    CHECK(news > 0);
+    QUIET(vfs_close(moved.reader));
+    QUIET(vfs_close(moved.up));
+    QUIET(vfs_close(moved.down));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(void);
-    } modes[] = {{"removable", removable}, {"pinned", pinned}, {"hidden", hidden}, {"pinned-above", pinned_above}};
+    } modes[] = {{"removable", removable}, {"pinned", pinned}, {"hidden", hidden}, {"pinned-above", pinned_above}, {"seen-early", seen_early}};
     start(argc, argv);
     unsigned fds = descriptors();
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {

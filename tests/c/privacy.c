@@ -330,7 +330,7 @@ static void caller_of_set_uid(void *arg)
     const char *program = path_of("program");
     become(ATTACKER);
     SYS(setenv("VFS_TIERS", A, 1));
-    execl(program, "privacy", "/", "in-set-uid", (char *)NULL);
+    execl(program, "privacy", scratch, "in-set-uid", (char *)NULL);
     FAIL("exec: %s", strerror(errno));
 }
 
