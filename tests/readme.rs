@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 const BLOCKS: &[(&str, &str, &str)] = &[
     ("libvfs", "c", "the_program_at_the_top_is_the_example"),
     ("libvfs", "sh", "the_quick_start_says_hello"),
-    ("Install", "sh", "install.rs"),
+    ("Install", "sh", "install.rs: the_readmes_line_builds_the_example_against_what_is_installed"),
     ("vfsctl", "sh", "what_is_told_of_vfsctl_stores_shows_and_removes"),
     ("Hosts", "c", "c_works_as_pasted"),
     ("Hosts", "cpp", "cpp_works_as_pasted"),
