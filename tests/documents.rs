@@ -73,7 +73,8 @@ fn the_layouts_told_to_bindings_are_those_of_the_header() {
     let defined = header.lines().filter(|line| line.starts_with("typedef struct ") && line.ends_with('{'));
     let mut defined: Vec<&str> = defined.map(|line| line.split(' ').nth(2).unwrap()).collect();
     let mut told: Vec<&str> = structs.iter().map(|(name, _)| *name).collect();
-    (defined.sort(), told.sort());
+    defined.sort();
+    told.sort();
     assert_eq!(told, defined);
 
     let work = tempfile::tempdir().unwrap();
