@@ -100,15 +100,11 @@ impl Place {
 
     /// Runs what a reader would paste into a shell that is in the project's directory.
     fn sh(&self, commands: &str, tiers: &str) -> Output {
-        let mut path = self.project().join("target/release").into_os_string();
-        path.push(":");
-        path.push(std::env::var_os("PATH").unwrap_or_default());
         let mut sh = Command::new("sh");
         for inherited in ["LD_LIBRARY_PATH", "PYTHONPATH", "VFS_LIBRARY"] {
             sh.env_remove(inherited);
         }
-        sh.env("PATH", path)
-            .env("VFS_TIERS", tiers)
+        sh.env("VFS_TIERS", tiers)
             .env("PYTHONDONTWRITEBYTECODE", "1") // the module lies among the sources
             .env("CARGO_NET_OFFLINE", "true")
             .env("CARGO_TARGET_DIR", self.dir.path().join("rust"))
@@ -197,7 +193,8 @@ fn what_is_told_of_vfsctl_stores_shows_and_removes() {
     let lines: Vec<&str> = block.lines().filter(|line| !line.starts_with("vfsctl watch ")).collect(); // it has no end
     assert_eq!(lines.len(), block.lines().count() - 1);
     let (put, rest) = lines.split_at(1);
-    let told = place.runs(&format!("{}\necho changed > src/file\n{}\n", put[0], rest.join("\n")));
+    let found = "PATH=$PWD/target/release:$PATH"; // as if it were installed
+    let told = place.runs(&format!("{found}\n{}\necho changed > src/file\n{}\n", put[0], rest.join("\n")));
     assert_eq!(fs::read_to_string(&file).unwrap(), "as it was", "{told}");
     let listed: Vec<&str> = told.lines().nth(1).unwrap().split_whitespace().collect();
     assert!(listed.contains(&"persistent") && listed.ends_with(&["src.tar"]), "{told}");
