@@ -163,6 +163,26 @@ fn a_program_builds_with_pkg_config_alone_and_runs_with_the_shared_library() {
     assert!(needed(&program).contains(&format!("libvfs.so.{}", env!("CARGO_PKG_VERSION_MAJOR"))));
 }
 
+/// README.md's own line, as it stands there.
+#[test]
+fn the_readmes_line_builds_the_example_against_what_is_installed() {
+    if !has("pkg-config") {
+        return common::skip("no pkg-config");
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let mut after = readme.lines().skip_while(|line| !line.starts_with("sudo make install "));
+    let line = after.nth(1).unwrap();
+    let (dest, prefix) = install(&[]);
+    let work = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(root.join("examples"), work.path().join("examples")).unwrap();
+    let mut sh = Command::new("sh");
+    sh.arg("-c").arg(format!("{line}\n./hello")).current_dir(work.path());
+    sh.env_remove("PKG_CONFIG_PATH").env("PKG_CONFIG_LIBDIR", prefix.join("lib/pkgconfig"));
+    sh.env("PKG_CONFIG_SYSROOT_DIR", dest.path()).env("LD_LIBRARY_PATH", prefix.join("lib"));
+    assert_eq!(run(sh.env("VFS_TIERS", work.path())), "hello, world\n");
+}
+
 #[test]
 fn directories_of_the_installers_choice_are_what_pkg_config_tells() {
     if !has("pkg-config") {

@@ -114,7 +114,7 @@ fn judge(program: &str, args: &[&str], outcome: &Outcome) {
 }
 
 /// Files of ours below a directory, but for empty lock files, and rooms of owners.
-fn find_left(dir: &Path, ours: bool, left: &mut Vec<PathBuf>) {
+pub fn find_left(dir: &Path, ours: bool, left: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let ours = ours || name.to_string_lossy().starts_with("vfs1-");
