@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempPath;
-use vfs::{Flags, Stat};
+use vfs::{Flags, Key, Stat, Store};
 
 /// How much is moved at a time.
 const PART: usize = 1 << 20;
@@ -132,14 +132,29 @@ fn open_input(file: &Path) -> io::Result<(File, Option<u64>)> {
 pub fn put(context: &Context, key: &OsString, file: &Path, replace: bool) -> Answer {
     let key = show::key(key)?;
     let reading = |error| Failure::io(named(file, "standard input"), error);
-    let (mut input, size) = open_input(file).map_err(reading)?;
+    let (input, size) = open_input(file).map_err(reading)?;
     let store = Arc::new(context.open(Access::Change)?);
     let interrupted = Arc::clone(&store);
-    on_interrupt(move || {
-        let _ = interrupted.shutdown(); // what cannot be removed now is for a reaper
-    })?;
+    let shut_down = |store: &Store| {
+        let _ = store.shutdown(); // what cannot be removed now is for a reaper
+    };
+    on_interrupt(move || shut_down(&interrupted))?;
+    let answer = put_from(input, size, reading, context, &store, &key, replace);
+    shut_down(&store); // the thread that waits for signals keeps it
+    answer
+}
+
+fn put_from(
+    mut input: File,
+    size: Option<u64>,
+    reading: impl Fn(io::Error) -> Failure,
+    context: &Context,
+    store: &Store,
+    key: &Key,
+    replace: bool,
+) -> Answer {
     let about = |error: vfs::Error| Failure::about(show::text(key.as_bytes()), &error);
-    let mut writer = store.create(&key, size.unwrap_or(0), Flags { replace, persist: true }).map_err(about)?;
+    let mut writer = store.create(key, size.unwrap_or(0), Flags { replace, persist: true }).map_err(about)?;
     let mut progress = Progress::new(size, true);
     let mut part = vec![0; PART];
     loop {
@@ -156,9 +171,9 @@ pub fn put(context: &Context, key: &OsString, file: &Path, replace: bool) -> Ans
     drop(progress);
     writer.seal().map_err(about)?;
     if context.json {
-        let stat = store.stat(&key).map_err(about)?;
+        let stat = store.stat(key).map_err(about)?;
         let mut out = Out::new();
-        out.json(&Blob::new(key.as_bytes(), &stat, &dirs(&store)?))?;
+        out.json(&Blob::new(key.as_bytes(), &stat, &dirs(store)?))?;
         out.end()?;
     }
     Ok(())

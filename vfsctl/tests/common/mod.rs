@@ -139,15 +139,18 @@ impl Ground {
         })
     }
 
-    /// All files on the tiers, with their sizes; of the library's own only those with bytes.
+    /// All files on the tiers, with their sizes, and the rooms of owners; else of the library's own only files with bytes.
     pub fn files(&self) -> Vec<(PathBuf, u64)> {
         let mut files = Vec::new();
         let mut dirs = vec![self.path("first"), self.path("second")];
         while let Some(dir) = dirs.pop() {
-            for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            for entry in fs::read_dir(&dir).unwrap().map(Result::unwrap) {
                 let meta = entry.metadata().unwrap();
                 match meta.is_dir() {
-                    true => dirs.push(entry.path()),
+                    true => {
+                        files.extend(dir.ends_with("owners").then(|| (entry.path(), 0)));
+                        dirs.push(entry.path());
+                    }
                     false if entry.file_name() == "\\lock" => assert_eq!(meta.len(), 0),
                     false => files.push((entry.path(), meta.len())),
                 }
