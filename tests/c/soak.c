@@ -75,6 +75,14 @@ long syscall(long number, ...)
     return answer;
 }
 
+/* AddressSanitizer keeps for a while what was freed, and a child that is forked while another thread allocates waits for
+ * ever for its allocator. */
+#ifdef __SANITIZE_ADDRESS__
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
 /* ---- who there is ---- */
 
 enum { THREADS = 2, RING = 4096, LARGEST = 200 << 10 };
@@ -634,7 +642,7 @@ static void do_reopen(struct me *me, vfs_t *s)
             CHECK_INT(descriptors(), descriptors_before);
         if (++reopened == 10)
             pages_once = pages_held();
-        if (reopened > 10 && pages_held() > pages_once + (16 << 20) / sysconf(_SC_PAGESIZE))
+        if (!SANITIZED && reopened > 10 && pages_held() > pages_once + (16 << 20) / sysconf(_SC_PAGESIZE))
             FAIL("memory grows: %ld pages at first, now %ld", pages_once, pages_held());
         store = open_store();
     }
@@ -673,7 +681,7 @@ static void *use_store(void *arg)
             count(&crew, REAP, STATUS(vfs_reap(store, NULL)));
         else if (what < 980)
             do_tier_stat(&me, store);
-        else if (what < 988)
+        else if (what < 988 && !SANITIZED)
             do_fork(&me, store);
         else if (what < 996 || crew.reads_only)
             do_reopen(&me, store);
@@ -838,7 +846,8 @@ static void harm_tier(int tier)
         break;
     case 3: /* read-only to those who come now */
         SYS(mount(dir, dir, NULL, MS_BIND, NULL));
-        SYS(mount(NULL, dir, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
+        if (mount(NULL, dir, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) != 0)
+            CHECK_INT(errno, EBUSY); /* somebody writes just now: it stays as it is */
         break;
     case 4:
     case 5:
