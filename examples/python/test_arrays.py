@@ -253,7 +253,7 @@ class Release(Shown):
             "view": lambda view: view,
             "slice": lambda view: view.data[8:16],
             "array": lambda view: np.frombuffer(view.data, "f8")[1:],
-            "arrow": lambda view: pa.Array.from_buffers(pa.float64(), ROWS, [None, pa.py_buffer(view.data)])[1:],
+            "arrow": lambda view: pa.Array.from_buffers(pa.float64(), 1000, [None, pa.py_buffer(view.data)])[1:],
         }
         first: dict[str, Callable[[Any], object]] = {
             "view": lambda view: view.data[8:16].cast("d")[0],
@@ -263,7 +263,7 @@ class Release(Shown):
         }
         for order in itertools.permutations([*held, "key", "store"]):
             store = self.open()
-            store.store("k", np.arange(ROWS, dtype="f8"))
+            store.store("k", np.arange(1000, dtype="f8"))
             view = store.map("k")
             things = {name: make(view) for name, make in held.items()}
             del view
