@@ -15,15 +15,17 @@ fn done(command: &mut Command) -> String {
     String::from_utf8(out.stdout).unwrap()
 }
 
-/// Builds packages of these kinds below `work`, as `python -m build` does when all that it needs is there. The wheel's
+/// Builds a package of this kind below `work`, as `python -m build` does when all that it needs is there. The wheel's
 /// hook has cargo build into this project's target directory, as `make` does.
-fn build(work: &Path, kinds: &[&str]) -> Option<Vec<PathBuf>> {
+fn build(work: &Path, kind: &str) -> Option<PathBuf> {
     let out = work.join("dist");
     let mut python = python(work, &["build", "hatchling"])?;
-    python.args(["-m", "build", "--no-isolation", "--outdir"]).arg(&out).args(kinds).arg(ROOT);
+    python.args(["-m", "build", "--no-isolation", "--outdir"]).arg(&out).args([kind, ROOT]);
     // Cargo's for its tests, which names the libraries of this build.
     done(python.env_remove("LD_LIBRARY_PATH"));
-    Some(fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).collect())
+    let made: Vec<_> = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(made.len(), 1, "{made:?}");
+    Some(made[0].clone())
 }
 
 /// What a program prints that is run by the interpreter at `python` in an empty directory, and hears of nothing else.
@@ -81,8 +83,7 @@ if __name__ == "__main__":
 fn an_empty_environment_runs_on_what_the_wheel_carries() {
     let work = tempfile::tempdir().unwrap();
     let work = work.path();
-    let Some(wheels) = build(work, &["--wheel"]) else { return };
-    let [wheel] = &wheels[..] else { panic!("{wheels:?}") };
+    let Some(wheel) = build(work, "--wheel") else { return };
     let version = env!("CARGO_PKG_VERSION");
     let platform = format!("linux_{}", std::env::consts::ARCH);
     assert_eq!(wheel.file_name().unwrap().to_str().unwrap(), format!("libvfs-{version}-py3-none-{platform}.whl"));
@@ -154,8 +155,7 @@ fn find(site: &Path, dir: &Path, files: &mut Vec<String>) {
 fn the_source_package_has_all_that_cargo_builds_the_library_of() {
     let work = tempfile::tempdir().unwrap();
     let work = work.path();
-    let Some(packages) = build(work, &["--sdist"]) else { return };
-    let [package] = &packages[..] else { panic!("{packages:?}") };
+    let Some(package) = build(work, "--sdist") else { return };
     done(Command::new("tar").arg("xf").arg(package).current_dir(work));
     let source = work.join(format!("libvfs-{}", env!("CARGO_PKG_VERSION")));
     let files = |root: &Path, dir: &str| {

@@ -11,7 +11,6 @@ import itertools
 import os
 import pathlib
 import pickle
-import textwrap
 import threading
 import unittest
 import weakref
@@ -370,12 +369,7 @@ class Release(Shown):
                 file.write_table(columns)
             """,
         }
-        for place, text in places.items():
-            with self.subTest(place=place):
-                done = self.script(textwrap.dedent(before) + textwrap.dedent(text))
-                self.assertEqual(done, (0, "", ""))
-                left = [p for p in pathlib.Path(self.dir).rglob("*") if not p.is_dir() and p.name != "\\lock"]
-                self.assertEqual(left, [])
+        self.end_well(before, places)
 
 
 if __name__ == "__main__":

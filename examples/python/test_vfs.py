@@ -94,9 +94,11 @@ class Case(unittest.TestCase):
         gc.collect()
         self.assertEqual(descriptors(), self.before)
         self.assertEqual(mapped(self.dir), 0)
-        left = [p for p in pathlib.Path(self.dir).rglob("*") if not p.is_dir() and p.name != "\\lock"]
-        self.assertEqual(left, [])
+        self.assertEqual(self.left(), [])
         shutil.rmtree(self.dir)
+
+    def left(self) -> list[pathlib.Path]:
+        return [p for p in pathlib.Path(self.dir).rglob("*") if not p.is_dir() and p.name != "\\lock"]
 
     def open(self, *args: Any, **kwargs: Any) -> vfs.Store:
         store = vfs.Store(*args, **kwargs)
@@ -119,6 +121,14 @@ class Case(unittest.TestCase):
         program = [sys.executable, "-B", "-X", "dev", "-c", textwrap.dedent(text), *args]
         done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=120, check=False)
         return done.returncode, done.stdout, done.stderr
+
+    def end_well(self, before: str, places: dict[str, str]) -> None:
+        """Runs programs that leave things in various places as they end: silently, and nothing is left."""
+        for place, text in places.items():
+            with self.subTest(place=place):
+                done = self.script(textwrap.dedent(before) + textwrap.dedent(text))
+                self.assertEqual(done, (0, "", ""))
+                self.assertEqual(self.left(), [])
 
     def owner(self, text: str) -> subprocess.Popen[str]:
         """Starts a program that stores something and says "ready"."""
@@ -399,12 +409,7 @@ class Views(Case):
             "listing": "listing = store.list(); next(listing)",
             "error": "sys.exit",
         }
-        for place, text in places.items():
-            with self.subTest(place=place):
-                done = self.script(textwrap.dedent(before) + textwrap.dedent(text))
-                self.assertEqual(done, (0, "", ""))
-                left = [p for p in pathlib.Path(self.dir).rglob("*") if not p.is_dir() and p.name != "\\lock"]
-                self.assertEqual(left, [])
+        self.end_well(before, places)
 
     def test_views_are_neither_copied_nor_pickled(self) -> None:
         store = self.open()
@@ -1404,6 +1409,8 @@ class Binding(Case):
         self.assertRegex(vfs.version(), r"^\d+\.\d+\.\d+$")
         self.assertEqual(vfs.version(path), vfs.version(pathlib.Path(path)))
         self.assertEqual(self.open("k", library=path).tiers()[0].dir, self.first)
+        ask = f"exec(open({str(HERE / 'vfs.py')!r}).read()); print(version())"
+        self.assertEqual(self.script(ask)[:2], (0, vfs.version() + "\n"))
         ask = "import vfs; print(vfs.version())"
         found = self.script(ask, VFS_LIBRARY="", LD_LIBRARY_PATH=os.path.dirname(path))
         self.assertEqual(found, (0, vfs.version() + "\n", ""))

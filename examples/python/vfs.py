@@ -70,8 +70,8 @@ if TYPE_CHECKING:
         @property
         def __array_interface__(self) -> dict[str, Any]: ...
 
-    Readable = Union[ReadableBuffer, _Array]
-    Writable = Union[WriteableBuffer, _Array]
+    _Readable = Union[ReadableBuffer, _Array]
+    _Writable = Union[WriteableBuffer, _Array]
 
 __all__ = [
     "BadKey", "Busy", "Code", "Entry", "Exists", "Forked", "Invalid", "IoError", "Limit", "Listing", "NoMemory",
@@ -335,8 +335,10 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
 
 @functools.cache
 def _load(path: str | None) -> Any:
+    # Text that is executed by hand has no file.
+    this = globals().get("__file__")
+    beside = os.path.join(os.path.dirname(os.path.abspath(this)), "libvfs.so") if this else ""
     # CDLL, not PyDLL: other threads run during a call.
-    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "libvfs.so")
     if path is not None:
         lib = ctypes.CDLL(path)
     elif os.path.exists(beside):
@@ -404,7 +406,7 @@ _SIMPLE, _WRITABLE = 0, 1
 
 
 @contextlib.contextmanager
-def _memory_of(data: Readable, flags: int = _SIMPLE) -> Iterator[tuple[int | None, int]]:
+def _memory_of(data: _Readable, flags: int = _SIMPLE) -> Iterator[tuple[int | None, int]]:
     """The address and length of a bytes-like object, which can be neither moved nor resized meanwhile."""
     given: Any = data.data if isinstance(data, View) else data
     with memoryview(given) as whole:
@@ -714,7 +716,7 @@ class Writer(_Held, io.BufferedIOBase):
         """Does nothing: there is no buffer, and nobody sees the blob before it is sealed."""
         self._check_open()
 
-    def write(self, data: Readable) -> int:
+    def write(self, data: _Readable) -> int:
         """Appends the bytes of a bytes-like object; tells how many. After a failure nothing is appended."""
         with self._use(), _memory_of(data) as (address, length):
             self._check_open()
@@ -931,7 +933,7 @@ class Store(_Held):
 
     # Blobs
 
-    def store(self, key: Text, data: Readable, *, replace: bool = False, persist: bool = False) -> None:
+    def store(self, key: Text, data: _Readable, *, replace: bool = False, persist: bool = False) -> None:
         """Stores a copy of a bytes-like object's bytes.
 
         replace: take the place of a blob that has the key; without it that is Exists.
@@ -968,7 +970,7 @@ class Store(_Held):
             if got.value >= min(limit, max(stat.size - offset, 0)):
                 return (data if got.value == length else data[: got.value]), Stat._of(stat)
 
-    def read_into(self, key: Text, buffer: Writable, offset: int = 0) -> int:
+    def read_into(self, key: Text, buffer: _Writable, offset: int = 0) -> int:
         """Copies a blob's bytes from `offset` on into a writable buffer; tells how many."""
         raw = _key(key)
         offset = min(_count(offset, "offset"), _U64(-1).value)
