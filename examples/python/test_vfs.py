@@ -11,6 +11,9 @@ import ctypes
 import errno
 import fcntl
 import gc
+import gzip
+import io
+import json
 import logging
 import mmap
 import multiprocessing
@@ -26,11 +29,13 @@ import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import textwrap
 import threading
 import time
 import unittest
+import zipfile
 from typing import Any, Callable
 
 import vfs
@@ -38,6 +43,8 @@ import vfs
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = mmap.PAGESIZE
 SIZES = (0, 1, PAGE, PAGE + 1, 1 << 20)
+# What closes the file that it wraps, and takes such data.
+WRAPPERS: list[tuple[Callable[[Any], Any], Any]] = [(io.TextIOWrapper, "half"), (io.BufferedWriter, b"half")]
 
 
 def setUpModule() -> None:
@@ -87,9 +94,11 @@ class Case(unittest.TestCase):
         gc.collect()
         self.assertEqual(descriptors(), self.before)
         self.assertEqual(mapped(self.dir), 0)
-        left = [p for p in pathlib.Path(self.dir).rglob("*") if not p.is_dir() and p.name != "\\lock"]
-        self.assertEqual(left, [])
+        self.assertEqual(self.left(), [])
         shutil.rmtree(self.dir)
+
+    def left(self) -> list[pathlib.Path]:
+        return [p for p in pathlib.Path(self.dir).rglob("*") if not p.is_dir() and p.name != "\\lock"]
 
     def open(self, *args: Any, **kwargs: Any) -> vfs.Store:
         store = vfs.Store(*args, **kwargs)
@@ -108,10 +117,18 @@ class Case(unittest.TestCase):
 
     def script(self, text: str, *args: str, **kwargs: Any) -> tuple[int, str, str]:
         """Runs a program, which may import vfs; tells its exit code and what it wrote."""
-        env = dict(os.environ, PYTHONPATH=str(HERE), **kwargs)
+        env = {**os.environ, "PYTHONPATH": str(HERE), **kwargs}
         program = [sys.executable, "-B", "-X", "dev", "-c", textwrap.dedent(text), *args]
         done = subprocess.run(program, env=env, capture_output=True, text=True, timeout=120, check=False)
         return done.returncode, done.stdout, done.stderr
+
+    def end_well(self, before: str, places: dict[str, str]) -> None:
+        """Runs programs that leave things in various places as they end: silently, and nothing is left."""
+        for place, text in places.items():
+            with self.subTest(place=place):
+                done = self.script(textwrap.dedent(before) + textwrap.dedent(text))
+                self.assertEqual(done, (0, "", ""))
+                self.assertEqual(self.left(), [])
 
     def owner(self, text: str) -> subprocess.Popen[str]:
         """Starts a program that stores something and says "ready"."""
@@ -388,15 +405,11 @@ class Views(Case):
             """,
             "writer": "writer = store.create('w'); kept = writer.reserve(5); writer.write(b'')",
             "reserved": "writer = store.create('w'); kept = writer.reserve(5)[1:]",
+            "wrapped": "import io; text = io.TextIOWrapper(store.create('w')); text.write('half'); text.flush()",
             "listing": "listing = store.list(); next(listing)",
             "error": "sys.exit",
         }
-        for place, text in places.items():
-            with self.subTest(place=place):
-                done = self.script(textwrap.dedent(before) + textwrap.dedent(text))
-                self.assertEqual(done, (0, "", ""))
-                left = [p for p in pathlib.Path(self.dir).rglob("*") if not p.is_dir() and p.name != "\\lock"]
-                self.assertEqual(left, [])
+        self.end_well(before, places)
 
     def test_views_are_neither_copied_nor_pickled(self) -> None:
         store = self.open()
@@ -540,6 +553,179 @@ class Writers(Case):
         self.assertEqual(store.read("k"), b"before after")
 
 
+class Files(Case):
+    """A Writer is a file object."""
+
+    def test_what_writes_to_a_file_writes_to_a_writer(self) -> None:
+        store = self.open()
+        data = sample(300_000)
+
+        def zipped(file: Any) -> None:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr("one", data)
+
+        def tarred(file: Any) -> None:
+            with tarfile.open(fileobj=file, mode="w") as archive:
+                info = tarfile.TarInfo("one")
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+
+        def gzipped(file: Any) -> None:
+            with gzip.GzipFile("one", "wb", fileobj=file, mtime=0) as packed:
+                packed.write(data)
+
+        def buffered(file: Any) -> None:
+            with io.BufferedWriter(file, 1000) as buffer:
+                buffer.write(data[:7])
+                buffer.write(data[7:])
+
+        def text(file: Any) -> None:
+            with io.TextIOWrapper(file, "utf-8", newline="\n") as lines:
+                json.dump({"é": [1, 2]}, lines, ensure_ascii=False)
+                print("", 5, file=lines)
+
+        ways: dict[str, Callable[[Any], object]] = {
+            "copyfileobj": lambda file: shutil.copyfileobj(io.BytesIO(data), file, 1000),
+            "writelines": lambda file: file.writelines([data[:5], b"", memoryview(data)[5:]]),
+            "pickle": lambda file: pickle.dump({"data": data, "more": [1.5, None]}, file),
+            "array": lambda file: array.array("d", range(1000)).tofile(file),
+            "zip": zipped,
+            "tar": tarred,
+            "gzip": gzipped,
+            "buffered": buffered,
+            "text": text,
+        }
+        for key, way in ways.items():
+            with self.subTest(way=key):
+                with store.create(key) as writer:
+                    way(writer)
+                    self.assertFalse(store.has(key))
+                expected = ForwardOnly()
+                way(expected)
+                self.assertGreater(len(expected.bytes), 0)
+                # (ZIP and tar have the time of day in them)
+                if key not in ("zip", "tar"):
+                    self.assertEqual(store.read(key), bytes(expected.bytes))
+        with zipfile.ZipFile(io.BytesIO(store.read("zip"))) as archive:
+            self.assertEqual(archive.read("one"), data)
+        with io.TextIOWrapper(store.create("typed")) as typed, tarfile.open(fileobj=io.BytesIO(store.read("tar"))) as tar:
+            typed.write("x")
+            member = tar.extractfile("one")
+            assert member is not None
+            self.assertEqual(member.read(), data)
+        self.assertEqual(pickle.loads(store.map("pickle").data), {"data": data, "more": [1.5, None]})
+        self.assertEqual(store.read("text"), '{"é": [1, 2]} 5\n'.encode())
+
+    def test_it_tells_what_it_can_and_where_it_is(self) -> None:
+        store = self.open("tells", f"{self.first}?max=64K")
+        with store.create("k") as writer:
+            self.assertIsInstance(writer, io.BufferedIOBase)
+            self.assertEqual((writer.name, store.create(b"\xff").name), ("k", "\udcff"))
+            self.assertTrue(writer.writable())
+            self.assertFalse(writer.readable() or writer.seekable() or writer.isatty() or writer.closed)
+            writer.write(memoryview(array.array("H", range(10))))
+            self.assertEqual(writer.tell(), 20)
+            self.fails(vfs.NoSpace, vfs.Code.NO_SPACE, writer.write, bytes(1 << 20))
+            self.assertEqual(writer.tell(), 20)
+            writer.reserve(5)[:] = b"abcde"
+            writer.flush()
+            self.assertEqual(writer.tell(), 25)
+            cannot: list[Callable[[], object]] = [
+                lambda: writer.read(),
+                lambda: writer.readline(),
+                lambda: writer.seek(0),
+                lambda: writer.truncate(),
+                lambda: writer.fileno(),
+                lambda: writer.detach(),
+            ]
+            for call in cannot:
+                with self.assertRaises(io.UnsupportedOperation):
+                    call()
+        self.assertEqual(store.stat("k").size, 25)
+        self.assertTrue(writer.closed)
+        writer.close()
+        ended: list[Callable[[], object]] = [
+            writer.tell,
+            writer.flush,
+            writer.writable,
+            writer.__enter__,
+            lambda: writer.write(b""),
+            lambda: writer.writelines([b""]),
+        ]
+        for call in ended:
+            with self.assertRaises(ValueError):
+                call()
+
+    def test_close_publishes_as_that_of_a_file(self) -> None:
+        store = self.open()
+        writer = store.create("k")
+        writer.write(b"x")
+        writer.close()
+        writer.close()
+        self.assertTrue(writer.ended)
+        self.assertEqual(store.read("k"), b"x")
+        late = store.create("k", replace=True)
+        store.close()
+        self.fails(vfs.Shutdown, vfs.Code.SHUTDOWN, late.close)
+        self.assertTrue(late.closed)
+
+    def test_a_close_inside_the_block_leaves_it_to_the_end_of_the_block(self) -> None:
+        store = self.open()
+        with store.create("k") as writer:
+            writer.write(b"x")
+            writer.close()
+            self.assertTrue(writer.closed)
+            self.assertFalse(writer.ended)
+            for call in (lambda: writer.write(b"y"), lambda: writer.reserve(1), writer.tell):
+                with self.assertRaises(ValueError):
+                    call()
+            self.assertFalse(store.has("k"))
+        self.assertEqual(store.read("k"), b"x")
+        # Wrappers close what they wrap, also when an exception leaves their block.
+        for wrap, data in WRAPPERS:
+            with self.assertRaises(ZeroDivisionError):
+                with store.create("l") as writer, wrap(writer) as wrapper:
+                    wrapper.write(data)
+                    wrapper.flush()
+                    raise ZeroDivisionError
+            self.assertTrue(writer.ended)
+            self.assertFalse(store.has("l"))
+
+    def test_what_is_dropped_unclosed_publishes_nothing(self) -> None:
+        store = self.open()
+        for wrap, data in (*WRAPPERS, (lambda raw: io.TextIOWrapper(io.BufferedWriter(raw)), "half")):
+            wrapper = wrap(store.create("k"))
+            wrapper.write(data)
+            wrapper.flush()
+            wrapper.write(data)
+            del wrapper
+            gc.collect()
+            self.assertFalse(store.has("k"))
+        store.create("k").write(b"half")
+        gc.collect()
+        self.assertFalse(store.has("k"))
+        for wrap, _ in WRAPPERS:
+            wrap(store.create("k", replace=True)).close()
+            self.assertEqual(store.read("k"), b"")
+
+
+class ForwardOnly(io.BufferedIOBase):
+    """What a file that cannot seek is given."""
+
+    def __init__(self) -> None:
+        self.bytes = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return len(self.bytes)
+
+    def write(self, data: Any) -> int:
+        self.bytes += memoryview(data).cast("B")
+        return memoryview(data).nbytes
+
+
 class Errors(Case):
     def test_each_failure_has_its_class_code_and_words(self) -> None:
         store = self.open("errors")
@@ -549,7 +735,6 @@ class Errors(Case):
         self.assertIsInstance(error, KeyError)
         self.assertIsInstance(error, FileNotFoundError)
         self.assertIn('"nope"', str(error))
-        self.assertIsNone(error.errno)
         for call in (store.map, store.stat, store.remove):
             self.fails(vfs.NotFound, -3, call, "nope")
         self.assertIsInstance(self.fails(vfs.Exists, -4, store.store, "k", b""), FileExistsError)
@@ -567,6 +752,30 @@ class Errors(Case):
         self.fails(vfs.ReadOnly, -13, looker.remove, "k")
         self.fails(vfs.ReadOnly, -13, looker.reap)
         self.assertEqual(looker.read("k"), b"x")
+
+    def test_errno_tells_the_same_where_the_system_was_not_asked(self) -> None:
+        store = self.open("errno")
+        store.store("k", b"x")
+        looker = self.open("errno", read_only=True)
+        closed = self.open("errno")
+        closed.close()
+        failing: list[tuple[int, Callable[[], object]]] = [
+            (errno.ENOENT, lambda: store.read("nope")),
+            (errno.EEXIST, lambda: store.store("k", b"")),
+            (errno.EINVAL, lambda: store.read("a/b")),
+            (errno.EINVAL, lambda: store.read("a\0b")),
+            (errno.EROFS, lambda: looker.remove("k")),
+            (errno.EBADF, lambda: closed.read("k")),
+        ]
+        for number, call in failing:
+            with self.assertRaises(OSError) as caught:
+                call()
+            self.assertEqual(caught.exception.errno, number)
+        # Python has classes of its own for some errnos.
+        for kind in set(vfs._ERRORS.values()) - {vfs.Panic}:
+            base = next(base for base in kind.__mro__ if base.__module__ == "builtins" and issubclass(base, OSError))
+            self.assertIs(type(OSError(kind(-1, None, "").errno, "")), base, kind)
+        self.assertIsNone(vfs.Panic(-99, None, "").errno)
 
     def test_a_store_that_ended_says_so(self) -> None:
         store = self.open()
@@ -876,6 +1085,19 @@ def in_spawned(name: str, tiers: str, pipe: multiprocessing.connection.Connectio
             pipe.send(e)
 
 
+kept: list[vfs.Store] = []
+
+
+def open_for_good(name: str, tiers: str) -> None:
+    """What begins a worker of a pool."""
+    kept.append(vfs.Store(name, tiers))
+
+
+def store_in_worker(key: str) -> bool:
+    kept[0].store(key, b"by a worker")
+    return kept[0].has(key)
+
+
 class Processes(Case):
     def forked(self, child: Callable[[], object]) -> None:
         """Runs a function in a forked child; its exceptions fail the test."""
@@ -984,6 +1206,44 @@ class Processes(Case):
                 self.assertEqual(process.exitcode, 0)
                 process.close()
                 self.assertFalse(store.has("child's"))
+
+
+    def test_a_worker_that_ends_with_its_store_open_leaves_nothing(self) -> None:
+        store = self.open("pool")
+        for method in ("fork", "spawn"):
+            with self.subTest(method=method):
+                context: Any = multiprocessing.get_context(method)
+                with context.Pool(1, open_for_good, ("pool", self.tiers)) as pool:
+                    self.assertEqual(pool.map(store_in_worker, ["a", "b"]), [True, True])
+                    self.assertEqual(store.read("a"), b"by a worker")
+                    pool.close()
+                    pool.join()
+                self.assertEqual([entry.key for entry in store.list()], [])
+                self.assertEqual(store.reap(), 0)
+
+    def test_a_worker_whose_threads_go_on_keeps_its_store(self) -> None:
+        done = self.script(
+            """
+            import multiprocessing, threading, vfs
+            def serve(store, pipe):
+                pipe.recv()
+                store.store("late", b"x")
+                pipe.send(store.read("late"))
+            def work(pipe):
+                threading.Thread(target=serve, args=(vfs.Store("late"), pipe)).start()
+            context = multiprocessing.get_context("fork")
+            here, there = context.Pipe()
+            process = context.Process(target=work, args=(there,))
+            process.start()
+            process.join(0.5)
+            here.send(None)
+            assert here.recv() == b"x"
+            process.join()
+            assert process.exitcode == 0
+            """
+        )
+        self.assertEqual(done, (0, "", ""))
+        self.assertEqual(self.open("late").reap(), 0)
 
 
 class Threads(Case):
@@ -1149,9 +1409,31 @@ class Binding(Case):
         self.assertRegex(vfs.version(), r"^\d+\.\d+\.\d+$")
         self.assertEqual(vfs.version(path), vfs.version(pathlib.Path(path)))
         self.assertEqual(self.open("k", library=path).tiers()[0].dir, self.first)
+        ask = f"exec(open({str(HERE / 'vfs.py')!r}).read()); print(version())"
+        self.assertEqual(self.script(ask)[:2], (0, vfs.version() + "\n"))
         ask = "import vfs; print(vfs.version())"
         found = self.script(ask, VFS_LIBRARY="", LD_LIBRARY_PATH=os.path.dirname(path))
         self.assertEqual(found, (0, vfs.version() + "\n", ""))
+        # A copy of both in a directory: that library is taken, before what the system would find.
+        beside = pathlib.Path(self.dir, "beside")
+        beside.mkdir()
+        shutil.copy(HERE / "vfs.py", beside)
+        where = """
+            import pathlib, vfs
+            vfs.version()
+            print({line.split()[-1] for line in pathlib.Path("/proc/self/maps").read_text().splitlines() if "libvfs" in line})
+        """
+        for library, expected in ((None, path), (path, beside / "libvfs.so")):
+            if library is not None:
+                shutil.copy(library, beside / "libvfs.so")
+            env = {"PYTHONPATH": str(beside), "VFS_LIBRARY": "", "LD_LIBRARY_PATH": os.path.dirname(path)}
+            code, said, complained = self.script(where, **env)
+            self.assertEqual((code, complained), (0, ""))
+            loaded = [os.path.realpath(name) for name in re.findall(r"'(.+?)'", said)]
+            self.assertEqual(loaded, [os.path.realpath(expected)])
+        code, said, _ = self.script(where, PYTHONPATH=str(beside), VFS_LIBRARY=path)
+        self.assertEqual(re.findall(r"'(.+?)'", said), [os.path.realpath(path)])
+        shutil.rmtree(beside)
         code, _, said = self.script("import vfs; vfs.version('/nowhere/libvfs.so')")
         self.assertEqual(code, 1)
         self.assertIn("/nowhere/libvfs.so", said)

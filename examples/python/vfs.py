@@ -11,26 +11,30 @@
             writer.write(header)
             with writer.reserve(len(rows)) as memory: # filled in place
                 memory[:] = rows
+        with store.create("saved.npy") as writer:     # a file object, for whatever writes to one
+            numpy.save(writer, array)
 
-This one file is the whole module: copy it where you need it. It wants CPython 3.9 or later, on Linux, and the library:
-`Store(library=...)`, else the environment variable VFS_LIBRARY, else where the system looks for `libvfs`. What each
-call promises is told by `vfs.h`, whose names these are.
+This one file is the whole module: copy it where you need it, or install the package, which has the library in it. It
+wants CPython 3.9 or later, on Linux, and the library: `Store(library=...)`, else the environment variable VFS_LIBRARY,
+else `libvfs.so` beside this file, else where the system looks for `libvfs`. What each call promises is told by `vfs.h`,
+whose names these are.
 
 Keys are str or bytes. A str is its UTF-8; bytes that are not UTF-8 are lone surrogates in it, as they are in
 os.listdir, so that each key has one str. Names of stores and lists of tiers are the same.
 
-Failures are a VfsError, which is an OSError: `code` is that of the library, `errno` is what the system said, or None
-where it was not asked, and str() is the library's sentence. What a closed Writer or View is asked for is a ValueError.
+Failures are a VfsError, which is an OSError: `code` is that of the library, `errno` is what the system said, or where it
+was not asked the one that says the same (NotFound is ENOENT), and str() is the library's sentence. What a closed Writer
+or View is asked for is a ValueError.
 
-Views: `view.data` is a read-only memoryview, of which slices, NumPy arrays (numpy.frombuffer) and so on may be made.
-The blob's memory stays until the last of them has gone, in any order, whatever becomes of the View, of the key and of
-the Store.
+Views: `view.data` is a read-only memoryview, of which slices, NumPy arrays (numpy.frombuffer), Arrow buffers
+(pyarrow.py_buffer) and so on may be made, without a copy. The blob's memory stays until the last of them has gone, in
+any order, whatever becomes of the View, of the key and of the Store.
 
 Threads may share a Store, and closing it while others use it is safe. A Writer and a Listing are used by one at a time.
 
 Processes: a child opens a Store of its own, by the same name and tiers; with `fork` it may also read through what it
-inherited. Stores cannot be pickled. The children of multiprocessing leave without cleaning up, so close a Store in
-them, or use `with`: else its blobs stay until the next process opens a store.
+inherited. Stores cannot be pickled. A process that ends, one of multiprocessing too, takes the blobs of its Stores with
+it; those of one that is killed, or leaves by os._exit, stay until the next process opens a store.
 
 Types: `python3 -m mypy --strict vfs.py` finds nothing to complain of.
 """
@@ -44,6 +48,7 @@ import ctypes.util
 import enum
 import errno as _errno
 import functools
+import io
 import logging
 import operator
 import os
@@ -52,12 +57,21 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Protocol, TypeVar, Union
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from _typeshed import ReadableBuffer, WriteableBuffer
+
+    class _Array(Protocol):
+        """NumPy's arrays, which tell type checkers that they are buffers from Python 3.12 on."""
+
+        @property
+        def __array_interface__(self) -> dict[str, Any]: ...
+
+    _Readable = Union[ReadableBuffer, _Array]
+    _Writable = Union[WriteableBuffer, _Array]
 
 __all__ = [
     "BadKey", "Busy", "Code", "Entry", "Exists", "Forked", "Invalid", "IoError", "Limit", "Listing", "NoMemory",
@@ -97,9 +111,10 @@ class VfsError(OSError):
     """A call of the library failed. The subclasses tell why; this one itself is for codes that came after this file."""
 
     code: int
+    _errno: int | None = None  # what it means where the system was not asked
 
     def __init__(self, code: int, errno: int | None, message: str) -> None:
-        super().__init__(errno, message)
+        super().__init__(errno or self._errno, message)
         self.code = code
 
     def __str__(self) -> str:
@@ -114,6 +129,8 @@ class VfsError(OSError):
 class Invalid(VfsError, ValueError):
     """An argument is not allowed."""
 
+    _errno = _errno.EINVAL
+
 
 class BadKey(Invalid):
     """The key is not a key: 1 to 255 bytes, no slash, backslash or control character, not "." or ".."."""
@@ -122,49 +139,73 @@ class BadKey(Invalid):
 class NotFound(VfsError, FileNotFoundError, KeyError):
     """No blob has this key."""
 
+    _errno = _errno.ENOENT
+
 
 class Exists(VfsError, FileExistsError):
     """A blob has this key already, and `replace` was not asked for."""
+
+    _errno = _errno.EEXIST
 
 
 class NoSpace(VfsError):
     """Every tier refused, and one at least for lack of room."""
 
+    _errno = _errno.ENOSPC
+
 
 class Shutdown(VfsError):
     """The store was shut down or closed."""
+
+    _errno = _errno.EBADF
 
 
 class Permission(VfsError, PermissionError):
     """The operating system forbids it, or a name that the library needs belongs to somebody else."""
 
+    _errno = _errno.EACCES
+
 
 class IoError(VfsError):
     """The operating system or the device failed."""
+
+    _errno = _errno.EIO
 
 
 class NoMemory(VfsError, MemoryError):
     """Memory of this process could not be had."""
 
+    _errno = _errno.ENOMEM
+
 
 class Limit(VfsError):
     """The process or the system is out of file descriptors."""
+
+    _errno = _errno.EMFILE
 
 
 class Forked(VfsError):
     """The store was opened by the parent of this forked process; open one here."""
 
+    _errno = _errno.EBADF
+
 
 class Unsupported(VfsError):
     """The filesystem or the platform cannot do it."""
+
+    _errno = _errno.ENOTSUP
 
 
 class ReadOnly(VfsError):
     """The store was opened with `read_only`, or the filesystem is read-only."""
 
+    _errno = _errno.EROFS
+
 
 class Busy(VfsError, TimeoutError):
     """Another process holds what this call needs and did not let go within five seconds."""
+
+    _errno = _errno.ETIMEDOUT
 
 
 class Panic(VfsError):
@@ -294,9 +335,15 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
 
 @functools.cache
 def _load(path: str | None) -> Any:
+    # Text that is executed by hand has no file.
+    this = globals().get("__file__")
+    beside = os.path.join(os.path.dirname(os.path.abspath(this)), "libvfs.so") if this else ""
     # CDLL, not PyDLL: other threads run during a call.
     if path is not None:
         lib = ctypes.CDLL(path)
+    elif os.path.exists(beside):
+        # That of the wheel.
+        lib = ctypes.CDLL(beside)
     else:
         # find_library needs a compiler or the loader's cache; the loader itself looks in more places.
         for name in (ctypes.util.find_library("vfs"), "libvfs.so.0"):
@@ -359,9 +406,10 @@ _SIMPLE, _WRITABLE = 0, 1
 
 
 @contextlib.contextmanager
-def _memory_of(data: ReadableBuffer, flags: int = _SIMPLE) -> Iterator[tuple[int | None, int]]:
+def _memory_of(data: _Readable, flags: int = _SIMPLE) -> Iterator[tuple[int | None, int]]:
     """The address and length of a bytes-like object, which can be neither moved nor resized meanwhile."""
-    with memoryview(data.data if isinstance(data, View) else data) as whole:
+    given: Any = data.data if isinstance(data, View) else data
+    with memoryview(given) as whole:
         if not whole.c_contiguous:
             raise BufferError("the bytes are not in one piece (C-contiguous): pass a copy, such as bytes(data)")
         if flags & _WRITABLE and whole.readonly:
@@ -584,16 +632,30 @@ class View(_Held):
         return "<vfs.View, released>" if self._data is None else f"<vfs.View of {len(self)} bytes>"
 
 
-class Writer(_Held):
+class Writer(_Held, io.BufferedIOBase):
     """A blob being written. Made by Store.create.
 
     As a context manager it publishes the blob at the end of the block, or gives it up if an exception leaves the block.
+
+    It is a file object, open for writing, that cannot seek. Outside of a `with` block `close` publishes the blob, as that
+    of a file does; inside, it ends the writing, and the end of the block decides. So where something else closes it, use
+
+        with store.create("k") as writer, io.TextIOWrapper(writer) as text:
+            json.dump(value, text)
+
+    What is dropped without having been closed gives the blob up, be it the Writer or a wrapper of the io module.
     """
 
-    def __init__(self, lib: Any, handle: _Handle) -> None:
+    def __init__(self, lib: Any, handle: _Handle, name: str = "") -> None:
         self._lib = lib
         self._handle: _Handle | None = handle
         self._turn = threading.Lock()
+        self.name = name
+        """The key."""
+        self._size = 0
+        self._in_block = False
+        self._closed = False
+        self._dropped = False
         # What the last reserve gave, and whether anything else was made of it.
         self._given: memoryview | None = None
         self._memory: weakref.ref[ctypes.Array[ctypes.c_ubyte]] | None = None
@@ -627,15 +689,39 @@ class Writer(_Held):
         self._take_back()
         return self._handle
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("the writer has ended")
+
     @property
     def ended(self) -> bool:
         """Whether it was sealed or aborted."""
         return self._handle is None
 
-    def write(self, data: ReadableBuffer) -> int:
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more bytes."""
+        return self._closed or self._handle is None
+
+    def writable(self) -> bool:
+        self._check_open()
+        return True
+
+    def tell(self) -> int:
+        """How many bytes were appended, those of reserved memory too."""
+        self._check_open()
+        return self._size
+
+    def flush(self) -> None:
+        """Does nothing: there is no buffer, and nobody sees the blob before it is sealed."""
+        self._check_open()
+
+    def write(self, data: _Readable) -> int:
         """Appends the bytes of a bytes-like object; tells how many. After a failure nothing is appended."""
         with self._use(), _memory_of(data) as (address, length):
+            self._check_open()
             _check(self._lib, self._lib.vfs_write(self._ready().pointer, address, length))
+            self._size += length
             return length
 
     def reserve(self, size: int) -> memoryview:
@@ -646,11 +732,13 @@ class Writer(_Held):
         """
         size = _count(size, "size")
         with self._use():
+            self._check_open()
             handle = self._ready()
             out = ctypes.c_void_p()
             # ctypes would cut what is beyond its type; this is what the library refuses.
             wanted = min(size, ctypes.c_size_t(-1).value)
             _check(self._lib, self._lib.vfs_reserve(handle.pointer, wanted, ctypes.byref(out)))
+            self._size += size
             if out.value is None:
                 return memoryview(bytearray())
             # The array holds the writer, so that even abort leaves the memory to what was made of it.
@@ -682,9 +770,37 @@ class Writer(_Held):
             # Now, though the traceback of a failure may hold the handle.
             self._lib.vfs_abort(handle.take())
 
+    def close(self) -> None:
+        """Publishes the blob as seal does; in a `with` block of this Writer it leaves that to the end of the block.
+
+        A second time, and after seal or abort, it does nothing.
+        """
+        if self.closed:
+            return
+        if self._in_block:
+            self._closed = True
+        elif self._dropped:
+            self.abort()
+        else:
+            self.seal()
+
+    def _dealloc_warn(self, source: object) -> None:
+        # Wrappers of the io module call this before they close what they wrap, when they were not closed but dropped.
+        self._dropped = True
+
+    def __del__(self) -> None:
+        # That of other files closes; the handle gives the blob up.
+        pass
+
+    def __enter__(self) -> Writer:
+        self._check_open()
+        self._in_block = True
+        return self
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._in_block = False
         if self.ended:
             return
         if kind is not None:
@@ -779,6 +895,7 @@ class Store(_Held):
         _check(lib, lib.vfs_open(ctypes.byref(options), ctypes.byref(out)))
         self._handle = _Handle(out.value, lib.vfs_close, callback)
         _open_stores.add(self)
+        _clean_up_in_workers()
 
     # Life
 
@@ -816,7 +933,7 @@ class Store(_Held):
 
     # Blobs
 
-    def store(self, key: Text, data: ReadableBuffer, *, replace: bool = False, persist: bool = False) -> None:
+    def store(self, key: Text, data: _Readable, *, replace: bool = False, persist: bool = False) -> None:
         """Stores a copy of a bytes-like object's bytes.
 
         replace: take the place of a blob that has the key; without it that is Exists.
@@ -853,7 +970,7 @@ class Store(_Held):
             if got.value >= min(limit, max(stat.size - offset, 0)):
                 return (data if got.value == length else data[: got.value]), Stat._of(stat)
 
-    def read_into(self, key: Text, buffer: WriteableBuffer, offset: int = 0) -> int:
+    def read_into(self, key: Text, buffer: _Writable, offset: int = 0) -> int:
         """Copies a blob's bytes from `offset` on into a writable buffer; tells how many."""
         raw = _key(key)
         offset = min(_count(offset, "offset"), _U64(-1).value)
@@ -878,7 +995,7 @@ class Store(_Held):
         hint = min(_count(size_hint, "size_hint"), _U64(-1).value)
         out = ctypes.c_void_p()
         _check(self._lib, self._call(self._lib.vfs_create, raw, hint, _flags(replace, persist), ctypes.byref(out)))
-        return Writer(self._lib, _Handle(out.value, self._lib.vfs_abort))
+        return Writer(self._lib, _Handle(out.value, self._lib.vfs_abort), _str(raw))
 
     def has(self, key: Text) -> bool:
         """Whether a blob has this key; False for what is not a key."""
@@ -952,3 +1069,23 @@ def _at_exit() -> None:
         handle = store._handle
         if handle is not None:
             store._lib.vfs_shutdown(handle.pointer)
+
+
+_cleans_up: int | None = None
+
+
+def _clean_up_in_workers() -> None:
+    """The processes of multiprocessing end without atexit; they have the like of it, which a fork clears."""
+    global _cleans_up
+    process: Any = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None and _cleans_up != os.getpid():
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _at_exit_of_worker, exitpriority=0)
+        _cleans_up = os.getpid()
+
+
+def _at_exit_of_worker() -> None:
+    # Unlike atexit this does not come after all threads that the interpreter waits for.
+    if all(thread.daemon or thread is threading.current_thread() for thread in threading.enumerate()):
+        _at_exit()

@@ -1,6 +1,7 @@
 //! What the integration tests share.
 #![allow(dead_code)] // each test uses a part of it
 pub mod c;
+pub mod python;
 
 use std::io::Write;
 use std::path::PathBuf;
