@@ -8,6 +8,7 @@ c_tests! {
     an_older_value_below_goes_with_the_one_above: "mutant_order" "removable";
     an_older_value_below_that_cannot_go_keeps_the_one_above: "mutant_order" "pinned";
     a_hidden_value_that_goes_takes_nothing_below_it: "mutant_order" "hidden";
+    what_ends_where_no_path_leads_takes_nothing_below: "mutant_order" "unreached";
     a_fork_between_opening_a_room_and_its_entry_keeps_no_owner_alive: "mutant_steps" "fork-in-open";
     a_store_that_meets_a_shutdown_leaves_nothing: "mutant_steps" "shutdown-amid-store";
     a_removal_that_meets_a_shutdown_removes_nothing: "mutant_steps" "shutdown-amid-removal";
@@ -32,6 +33,7 @@ c_tests! {
     reserved_memory_is_not_inherited: "mutant_owner" "reserved-and-forked";
     no_two_blobs_of_a_key_have_one_id: "mutant_owner" "ids";
     a_lack_of_room_is_told_wherever_it_was: "mutant_owner" "lacking-room";
+    what_a_full_filesystem_refused_is_not_counted_by_max: "mutant_owner" "refused-uncounted";
     a_key_in_memory_is_replaced_there_or_not_at_all: "mutant_owner" "memory-alone";
     short_and_interrupted_calls_are_gone_on_with: "mutant_steps" "small-parts";
 }

@@ -251,6 +251,32 @@ static void lacking_room(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* ---- what a full filesystem refused is not counted by `max` ---- */
+
+static void refused_uncounted(void)
+{
+    static unsigned char zeroes[60 << 10];
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=64k");
+    for (int reserves = 0; reserves < 2; reserves++) {
+        vfs_t *s = open_on(say("%s?max=80K", a));
+        vfs_writer_t *w = NULL;
+        void *room = NULL;
+        CHECK_OK(vfs_create(s, "k", 0, 0, &w));
+        CHECK_OK(vfs_write(w, zeroes, 30 << 10));
+        for (int i = 0; i < 5; i++)
+            CHECK_IS(reserves ? vfs_reserve(w, 45 << 10, &room) : vfs_write(w, zeroes, 45 << 10), VFS_ERR_NO_SPACE);
+        CHECK_INT(vfs_last_errno(), ENOSPC);
+        CHECK_OK(vfs_write(w, zeroes, 10 << 10));
+        CHECK_OK(vfs_seal(w));
+        vfs_stat_t stat = VFS_STAT_INIT;
+        CHECK_OK(vfs_stat(s, "k", &stat));
+        CHECK_INT(stat.size, 40 << 10);
+        QUIET(vfs_close(s));
+        CHECK_NOTHING_LEFT(a);
+    }
+}
+
 /* ---- a key that this process's memory has is replaced there, or not at all ---- */
 
 static void memory_alone(void)
@@ -281,7 +307,8 @@ int main(int argc, char **argv)
     } modes[] = {{"stale-link", stale_link}, {"freed", freed}, {"small-files", hint_in_small_files},
                  {"stale-draft", stale_draft}, {"few-descriptors", few_descriptors},
                  {"reserved-and-forked", reserved_and_forked},
-                 {"ids", ids}, {"lacking-room", lacking_room}, {"memory-alone", memory_alone}};
+                 {"ids", ids}, {"lacking-room", lacking_room}, {"memory-alone", memory_alone},
+                 {"refused-uncounted", refused_uncounted}};
     start(argc, argv);
     unsigned fds = descriptors();
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {
