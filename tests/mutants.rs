@@ -33,6 +33,9 @@ c_tests! {
     reserved_memory_is_not_inherited: "mutant_owner" "reserved-and-forked";
     no_two_blobs_of_a_key_have_one_id: "mutant_owner" "ids";
     a_lack_of_room_is_told_wherever_it_was: "mutant_owner" "lacking-room";
+    a_stream_that_lacks_a_part_is_not_sealed_for_a_call_without_bytes: "mutant_owner" "lacking-part";
+    a_child_lets_go_of_the_locks_of_many_handles: "mutant_owner" "many-handles";
+    what_is_removed_while_it_is_read_is_not_told_to_be_persistent: "mutant_steps" "removed-amid-read";
     what_a_full_filesystem_refused_is_not_counted_by_max: "mutant_owner" "refused-uncounted";
     a_key_in_memory_is_replaced_there_or_not_at_all: "mutant_owner" "memory-alone";
     short_and_interrupted_calls_are_gone_on_with: "mutant_steps" "small-parts";

@@ -179,9 +179,26 @@ static void few_descriptors(void)
 
 /* ---- reserved memory is the writer's process's alone ---- */
 
+static struct {
+    vfs_writer_t *writer;
+    int seals;
+} forked;
+
+/* It is not there, and what the child has at its place stays when the child gives the writer back. */
 static void is_not_there(void *arg)
 {
-    CHECK(msync(arg, 1, MS_ASYNC) != 0 && errno == ENOMEM);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *place = arg;
+    CHECK(msync(place, 1, MS_ASYNC) != 0 && errno == ENOMEM);
+    CHECK(mmap(place, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == place);
+    *place = 7;
+    CHECK_IS(vfs_write(forked.writer, "abc", 3), VFS_ERR_FORKED);
+    if (forked.seals)
+        CHECK_IS(vfs_seal(forked.writer), VFS_ERR_FORKED);
+    else
+        QUIET(vfs_abort(forked.writer));
+    CHECK_INT(msync(place, 1, MS_ASYNC), 0);
+    CHECK_INT(*place, 7);
 }
 
 static void reserved_and_forked(void)
@@ -196,7 +213,9 @@ static void reserved_and_forked(void)
         CHECK_OK(vfs_reserve(w, 64 << 10, &room));
         memset(room, 1, 64 << 10);
         uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-        JOIN(start_child(is_not_there, (void *)((uintptr_t)room & ~(page - 1))));
+        forked.writer = w;
+        for (forked.seals = 0; forked.seals < 2; forked.seals++)
+            JOIN(start_child(is_not_there, (void *)((uintptr_t)room & ~(page - 1))));
         CHECK_OK(vfs_seal(w));
         QUIET(vfs_close(s));
     }
@@ -277,6 +296,75 @@ static void refused_uncounted(void)
     }
 }
 
+/* ---- a child lets go of every lock, however many handles there are, and finds its errno as it was ---- */
+
+static void outliving(void *arg)
+{
+    prctl(PR_SET_PDEATHSIG, 0);
+    *(_Atomic pid_t *)arg = getpid();
+    sleep_for_ever();
+}
+
+static void owner_of_many(void *arg)
+{
+    for (int i = 0; i < 20; i++) {
+        vfs_t *s = open_on(say("%s,%s", path_of("a"), path_of("b")));
+        CHECK_OK(put(s, say("k-%d", i), 100, 1, 0));
+    }
+    errno = ENOTTY;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(errno != ENOTTY);
+    JOIN(pid);
+    start_child(outliving, arg);
+    sleep_for_ever();
+}
+
+static void many_handles(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    _Atomic pid_t *child = shared_memory(sizeof *child);
+    SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
+    pid_t parent = start_child(owner_of_many, child);
+    for (long long until = now_ms() + PATIENCE_MS; *child == 0 && now_ms() < until;)
+        nap(1);
+    CHECK(*child != 0);
+    kill_child(parent);
+    vfs_t *s = open_on(say("%s,%s", a, b));
+    CHECK_OK(vfs_reap(s, NULL));
+    CHECK_INT(listed_all(s), 0);
+    QUIET(vfs_close(s));
+    SYS(kill(*child, 0)); /* it sleeps, with all that it inherited */
+    kill_child(*child);
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* ---- a stream that lacks a part is not sealed because nothing more was asked for ---- */
+
+static void lacking_part(void)
+{
+    vfs_t *s = open_on("memory?max=1000");
+    for (int lost = 0; lost < 2; lost++) {
+        vfs_writer_t *w = NULL;
+        void *room = NULL;
+        CHECK_OK(put(s, "other", 500, 1, 0));
+        CHECK_OK(vfs_create(s, "k", 0, 0, &w));
+        CHECK_OK(vfs_reserve(w, 800, &room));
+        memset(room, 1, 800);
+        if (lost)
+            CHECK_IS(vfs_write(w, "abc", 3), VFS_ERR_NO_SPACE);
+        CHECK_IS(vfs_write(w, "", 0), VFS_ERR_NO_SPACE); /* what was reserved does not fit yet */
+        CHECK_OK(vfs_remove(s, "other"));
+        CHECK_OK(vfs_write(w, "", 0));
+        CHECK_IS(vfs_seal(w), lost ? VFS_ERR_NO_SPACE : VFS_OK);
+        CHECK_IS(vfs_has(s, "k"), !lost);
+        if (!lost)
+            CHECK_OK(vfs_remove(s, "k"));
+    }
+    QUIET(vfs_close(s));
+}
+
 /* ---- a key that this process's memory has is replaced there, or not at all ---- */
 
 static void memory_alone(void)
@@ -308,7 +396,8 @@ int main(int argc, char **argv)
                  {"stale-draft", stale_draft}, {"few-descriptors", few_descriptors},
                  {"reserved-and-forked", reserved_and_forked},
                  {"ids", ids}, {"lacking-room", lacking_room}, {"memory-alone", memory_alone},
-                 {"refused-uncounted", refused_uncounted}};
+                 {"refused-uncounted", refused_uncounted}, {"lacking-part", lacking_part},
+                 {"many-handles", many_handles}};
     start(argc, argv);
     unsigned fds = descriptors();
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {

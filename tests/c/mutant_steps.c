@@ -629,6 +629,47 @@ static void small_parts(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* ---- what was opened is removed before it is looked at: it is read, but nobody is told that it has no owner ---- */
+
+static vfs_t *remover;
+
+static void remove_opened(const char *path, int flags)
+{
+    if (strcmp(path, "k") != 0 || flags & O_CREAT)
+        return;
+    on_open = NULL;
+    if (remover)
+        CHECK_OK(vfs_remove(remover, "k"));
+    else /* half of a removal */
+        SYS(unlink(say("%s/harness/objects/k", own_tier_dir(path_of("a"), geteuid()))));
+}
+
+static void removed_amid_read(void)
+{
+    const char *a = dir_of("a");
+    vfs_t *s = open_on(a), *other = open_on(a);
+    for (int how = 0; how < 4; how++) {
+        vfs_stat_t stat = VFS_STAT_INIT;
+        vfs_view_t view = {0};
+        unsigned char got[300];
+        size_t len = 0;
+        CHECK_OK(put(s, "k", 300, 1, 0));
+        remover = how % 2 ? other : NULL;
+        on_open = remove_opened;
+        if (how < 2)
+            CHECK_OK(vfs_read(other, "k", 0, got, sizeof got, &len, &stat));
+        else
+            CHECK_OK(vfs_map(other, "k", &view, &stat));
+        CHECK(on_open == NULL);
+        CHECK(how < 2 ? len == 300 && is_value_at(got, 300, 0, 1, 300) : is_value_at(view.data, view.len, 0, 1, 300));
+        CHECK_INT(stat.flags, 0);
+        QUIET(vfs_unmap(&view));
+    }
+    QUIET(vfs_close(other));
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -640,7 +681,7 @@ int main(int argc, char **argv)
         {"poor-filesystem", poor_filesystem}, {"looked-at", looked_at},
         {"lost-room", lost_room},             {"nothing-anew", nothing_anew},
         {"control-group", control_group},     {"log-and-close", log_and_close},
-        {"no-reservation", no_reservation},
+        {"no-reservation", no_reservation},   {"removed-amid-read", removed_amid_read},
     };
     start(argc, argv);
     unsigned fds = descriptors();
