@@ -36,6 +36,15 @@ c_tests! {
     a_stream_that_lacks_a_part_is_not_sealed_for_a_call_without_bytes: "mutant_owner" "lacking-part";
     a_child_lets_go_of_the_locks_of_many_handles: "mutant_owner" "many-handles";
     what_is_removed_while_it_is_read_is_not_told_to_be_persistent: "mutant_steps" "removed-amid-read";
+    that_a_key_exists_is_told_when_a_stream_begins: "mutant_owner" "told-early";
+    memory_counts_what_it_holds_no_more_and_no_less: "mutant_owner" "memory-max";
+    a_listing_says_that_a_tier_could_not_be_read: "mutant_list" "unread";
+    a_listing_without_descriptors_for_a_moment_goes_on: "mutant_list" "without-descriptors";
+    a_directory_beside_the_rooms_is_not_reaped: "mutant_owner" "no-room";
+    a_listing_tells_whose_owner_is_dead: "mutant_list" "orphans";
+    a_directory_whose_maker_was_killed_gets_its_mode_back: "mutant_owner" "killed-making";
+    a_big_blob_asks_for_room_before_it_is_written: "mutant_steps" "big-asks-first";
+    a_key_that_became_anothers_is_not_removed_as_ones_own: "mutant_steps" "owned-no-more";
     what_a_full_filesystem_refused_is_not_counted_by_max: "mutant_owner" "refused-uncounted";
     a_key_in_memory_is_replaced_there_or_not_at_all: "mutant_owner" "memory-alone";
     short_and_interrupted_calls_are_gone_on_with: "mutant_steps" "small-parts";

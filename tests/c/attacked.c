@@ -766,6 +766,17 @@ static void switched_often(void)
         CHECK_VALUE(other, "k", 100, 1);
         QUIET(vfs_close(other));
     }
+    /* the one that was used longest ago is given up: not the one that is the oldest, but was used again */
+    lead_to(dirs[DIRS - KEPT]);
+    CHECK_OK(put(store, "again", 100, 1, 0));
+    lead_to(dirs[0]);
+    QUIET(vfs_close(open_on(dirs[0]))); /* reaps */
+    CHECK_OK(put(store, "k", 100, 1, 0));
+    for (int i = DIRS - KEPT; i < DIRS; i++) {
+        vfs_t *other = open_on(dirs[i]);
+        CHECK_IS(vfs_has(other, "k"), i != DIRS - KEPT + 1);
+        QUIET(vfs_close(other));
+    }
     QUIET(vfs_close(store));
     for (int i = 0; i < DIRS; i++) {
         if (i < DIRS - KEPT)

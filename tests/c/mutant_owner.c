@@ -77,6 +77,9 @@ static void freed(void)
                 CHECK_OK(vfs_remove(by, "k"));
                 CHECK_INT(names_in(a) + names_in(b), 0);
             }
+            CHECK_OK(put(by, "k", old, 1, 0));
+            CHECK_OK(vfs_remove_owned(by, (const char *const[]){"k"}, 1));
+            CHECK_INT(names_in(a) + names_in(b), 0);
         }
     }
     QUIET(vfs_close(other));
@@ -340,6 +343,31 @@ static void many_handles(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* ---- that a key exists is told when a stream begins, wherever it is ---- */
+
+static void told_early(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    vfs_t *s = open_on(say("%s,memory,%s", a, b)), *below = open_on(b), *memory = open_on("memory");
+    vfs_writer_t *w = NULL;
+    CHECK_OK(put(s, "above", 100, 1, 0));
+    CHECK_OK(put(below, "below", 100, 1, 0));
+    CHECK_OK(put(memory, "kept", 100, 1, 0));
+    for (int hint = 0; hint < 2; hint++) {
+        CHECK_IS(vfs_create(s, "above", (uint64_t)hint * 100, 0, &w), VFS_ERR_EXISTS);
+        CHECK_IS(vfs_create(s, "below", (uint64_t)hint * 100, VFS_PERSIST, &w), VFS_ERR_EXISTS);
+        CHECK_IS(vfs_create(memory, "kept", (uint64_t)hint * 100, 0, &w), VFS_ERR_EXISTS);
+        CHECK(w == NULL);
+    }
+    CHECK_OK(vfs_create(s, "below", 0, VFS_REPLACE, &w));
+    CHECK_OK(vfs_seal(w));
+    QUIET(vfs_close(memory));
+    QUIET(vfs_close(below));
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
 /* ---- a stream that lacks a part is not sealed because nothing more was asked for ---- */
 
 static void lacking_part(void)
@@ -387,6 +415,82 @@ static void memory_alone(void)
     CHECK_NOTHING_LEFT(a);
 }
 
+/* ---- what lies among the rooms and bears no name of a room is nobody's that died ---- */
+
+static void no_room(void)
+{
+    static const char *const names[] = {"another", "0123456789abcde", "0123456789abcdef0", "0123456789ABCDEF", "0123456789abcdeg"};
+    const char *a = dir_of("a");
+    vfs_t *s = open_on(a);
+    CHECK_OK(put(s, "k", 100, 1, 0));
+    for (int i = 0; i < 5; i++) {
+        const char *dir = say("%s/harness/owners/%s", own_tier_dir(a, geteuid()), names[i]);
+        SYS(mkdir(dir, 0700));
+        SYS(mknod(say("%s/k", dir), S_IFREG | 0600, 0));
+        CHECK_OK(vfs_reap(s, NULL));
+        SYS(access(say("%s/k", dir), F_OK));
+        CHECK_VALUE(s, "k", 100, 1);
+        remove_tree(dir);
+    }
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* ---- a directory whose maker was killed before it gave the mode back is used, and its mode given back ---- */
+
+static void killed_making(void)
+{
+    const char *a = dir_of("a"), *base = own_tier_dir(a, geteuid());
+    const char *const dirs[] = {"", "/harness", "/harness/objects", "/harness/owners"};
+    for (int i = 0; i < 4; i++) {
+        struct stat now;
+        char dir[PATH_MAX];
+        QUIET(vfs_close(open_on(a)));
+        snprintf(dir, sizeof dir, "%s%s", base, dirs[i]);
+        SYS(chmod(dir, i % 2 ? 0400 : 0500));
+        vfs_t *s = open_on(a);
+        CHECK_OK(put(s, "k", 100, 1, 0));
+        SYS(stat(dir, &now));
+        CHECK_INT(now.st_mode & 07777, 0700);
+        QUIET(vfs_close(s));
+    }
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* ---- memory counts what it holds: no more, and no less ---- */
+
+static void memory_max(void)
+{
+    vfs_t *s = open_on("memory?max=1000");
+    for (int i = 0; i < 20; i++) {
+        uint32_t persist = i % 2 ? VFS_PERSIST : 0;
+        vfs_writer_t *w = NULL;
+        CHECK_OK(put(s, "k", 600, 1, persist));
+        CHECK_IS(put(s, "l", 401, 1, persist), VFS_ERR_NO_SPACE);
+        CHECK_IS(put(s, "k", 401, 2, VFS_REPLACE), VFS_ERR_NO_SPACE); /* both are there for a moment */
+        CHECK_OK(put(s, "k", 400, 2, VFS_REPLACE | persist));
+        CHECK_OK(vfs_create(s, "l", 0, persist, &w));
+        CHECK_OK(vfs_write(w, "abc", 3));
+        CHECK_IS(put(s, "m", 598, 3, 0), VFS_ERR_NO_SPACE);
+        if (i % 3)
+            CHECK_OK(vfs_seal(w));
+        else
+            QUIET(vfs_abort(w));
+        CHECK_IS(put(s, "m", 598, 3, 0), i % 3 ? VFS_ERR_NO_SPACE : VFS_OK);
+        CHECK_INT(STATUS(vfs_remove(s, "m")), i % 3 ? VFS_ERR_NOT_FOUND : VFS_OK);
+        CHECK_INT(STATUS(vfs_remove(s, "l")), i % 3 ? VFS_OK : VFS_ERR_NOT_FOUND);
+        CHECK_OK(put(s, "m", 600, 3, 0));
+        CHECK_INT(tier_stat(s, 0).bytes, persist ? 600 : 1000);
+        if (persist)
+            CHECK_OK(vfs_remove(s, "k"));
+        else
+            CHECK_OK(vfs_remove_owned(s, (const char *const[]){"k"}, 1));
+        CHECK_OK(vfs_remove(s, "m"));
+    }
+    CHECK_OK(put(s, "k", 1000, 1, 0));
+    QUIET(vfs_close(s));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -397,7 +501,9 @@ int main(int argc, char **argv)
                  {"reserved-and-forked", reserved_and_forked},
                  {"ids", ids}, {"lacking-room", lacking_room}, {"memory-alone", memory_alone},
                  {"refused-uncounted", refused_uncounted}, {"lacking-part", lacking_part},
-                 {"many-handles", many_handles}};
+                 {"many-handles", many_handles}, {"told-early", told_early},
+                 {"memory-max", memory_max}, {"no-room", no_room},
+                 {"killed-making", killed_making}};
     start(argc, argv);
     unsigned fds = descriptors();
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {

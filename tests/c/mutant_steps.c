@@ -629,6 +629,56 @@ static void small_parts(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* ---- a big blob asks for room before it is written: memory is not filled to its brim before it goes elsewhere ---- */
+
+static void big_asks_first(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=4m");
+    vfs_t *s = open_on(a);
+    vfs_writer_t *w = NULL;
+    atomic_store(&written, 0);
+    CHECK_IS(put(s, "k", 6 << 20, 1, 0), VFS_ERR_NO_SPACE);
+    CHECK_INT(vfs_last_errno(), ENOSPC);
+    CHECK_INT(written, 0);
+    CHECK_OK(vfs_create(s, "k", 0, 0, &w));
+    void *room = NULL;
+    CHECK_IS(vfs_reserve(w, 6 << 20, &room), VFS_ERR_NO_SPACE);
+    QUIET(vfs_abort(w));
+    CHECK_OK(put(s, "k", 3 << 20, 1, 0));
+    CHECK(written > 0);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* ---- a key that is another's once it is locked is not removed as one's own ---- */
+
+static vfs_t *another;
+
+static void store_anew(void)
+{
+    on_lock = NULL;
+    CHECK_OK(vfs_remove(another, "k"));
+    CHECK_OK(put(another, "k", 400, 2, 0));
+}
+
+static void owned_no_more(void)
+{
+    const char *a = dir_of("a");
+    vfs_t *s = open_on(a);
+    another = open_on(a);
+    CHECK_OK(put(s, "k", 300, 1, 0));
+    on_lock = store_anew;
+    CHECK_OK(vfs_remove_owned(s, (const char *const[]){"k"}, 1));
+    CHECK(on_lock == NULL);
+    CHECK_VALUE(another, "k", 400, 2);
+    CHECK_INT(flags_of(another, "k"), VFS_STAT_OWNED);
+    QUIET(vfs_close(s));
+    CHECK_VALUE(another, "k", 400, 2);
+    QUIET(vfs_close(another));
+    CHECK_NOTHING_LEFT(a);
+}
+
 /* ---- what was opened is removed before it is looked at: it is read, but nobody is told that it has no owner ---- */
 
 static vfs_t *remover;
@@ -682,6 +732,7 @@ int main(int argc, char **argv)
         {"lost-room", lost_room},             {"nothing-anew", nothing_anew},
         {"control-group", control_group},     {"log-and-close", log_and_close},
         {"no-reservation", no_reservation},   {"removed-amid-read", removed_amid_read},
+        {"big-asks-first", big_asks_first},   {"owned-no-more", owned_no_more},
     };
     start(argc, argv);
     unsigned fds = descriptors();
