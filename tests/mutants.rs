@@ -8,6 +8,7 @@ c_tests! {
     an_older_value_below_goes_with_the_one_above: "mutant_order" "removable";
     an_older_value_below_that_cannot_go_keeps_the_one_above: "mutant_order" "pinned";
     a_hidden_value_that_goes_takes_nothing_below_it: "mutant_order" "hidden";
+    what_ends_where_no_path_leads_takes_nothing_below: "mutant_order" "unreached";
     a_fork_between_opening_a_room_and_its_entry_keeps_no_owner_alive: "mutant_steps" "fork-in-open";
     a_store_that_meets_a_shutdown_leaves_nothing: "mutant_steps" "shutdown-amid-store";
     a_removal_that_meets_a_shutdown_removes_nothing: "mutant_steps" "shutdown-amid-removal";
@@ -32,6 +33,19 @@ c_tests! {
     reserved_memory_is_not_inherited: "mutant_owner" "reserved-and-forked";
     no_two_blobs_of_a_key_have_one_id: "mutant_owner" "ids";
     a_lack_of_room_is_told_wherever_it_was: "mutant_owner" "lacking-room";
+    a_stream_that_lacks_a_part_is_not_sealed_for_a_call_without_bytes: "mutant_owner" "lacking-part";
+    a_child_lets_go_of_the_locks_of_many_handles: "mutant_owner" "many-handles";
+    what_is_removed_while_it_is_read_is_not_told_to_be_persistent: "mutant_steps" "removed-amid-read";
+    that_a_key_exists_is_told_when_a_stream_begins: "mutant_owner" "told-early";
+    memory_counts_what_it_holds_no_more_and_no_less: "mutant_owner" "memory-max";
+    a_listing_says_that_a_tier_could_not_be_read: "mutant_list" "unread";
+    a_listing_without_descriptors_for_a_moment_goes_on: "mutant_list" "without-descriptors";
+    a_directory_beside_the_rooms_is_not_reaped: "mutant_owner" "no-room";
+    a_listing_tells_whose_owner_is_dead: "mutant_list" "orphans";
+    a_directory_whose_maker_was_killed_gets_its_mode_back: "mutant_owner" "killed-making";
+    a_big_blob_asks_for_room_before_it_is_written: "mutant_steps" "big-asks-first";
+    a_key_that_became_anothers_is_not_removed_as_ones_own: "mutant_steps" "owned-no-more";
+    what_a_full_filesystem_refused_is_not_counted_by_max: "mutant_owner" "refused-uncounted";
     a_key_in_memory_is_replaced_there_or_not_at_all: "mutant_owner" "memory-alone";
     short_and_interrupted_calls_are_gone_on_with: "mutant_steps" "small-parts";
 }

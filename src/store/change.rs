@@ -115,7 +115,7 @@ impl Stack {
         let old = all[visible].map_or(0, |found| found.stored_at_ns);
         match self.is_above(visible, at) {
             true => draft.stamp(old.saturating_sub(1)),
-            false => draft.stamp(sys::clock_ns(libc::CLOCK_REALTIME).max(old + 1)),
+            false => draft.stamp(sys::clock_ns(libc::CLOCK_REALTIME).max(old.saturating_add(1))),
         }
     }
 

@@ -208,6 +208,13 @@ mod tests {
         assert_eq!(free(&files), Some(0)); // an eighth of the limit is left to the process, which is more than there is
         let usage = ("sys/fs/cgroup/memory/memory.usage_in_bytes", "30000000\n");
         assert_eq!(free(&[files[0], files[1], files[2], usage, files[4]]), Some(67108864 / 8 * 7 - 29000000));
+        // And a group that it made below that.
+        let below = [
+            ("proc/self/cgroup", "4:memory:/docker/x/own\n"),
+            ("sys/fs/cgroup/memory/own/memory.limit_in_bytes", "8000\n"),
+            ("sys/fs/cgroup/memory/own/memory.usage_in_bytes", "3000\n"),
+        ];
+        assert_eq!(free(&[below[0], files[1], files[2], usage, below[1], below[2]]), Some(4000));
     }
 
     #[test]
@@ -236,6 +243,9 @@ mod tests {
         assert_eq!(free(&files[..6]), Some(8000 - 1000 - 1000));
         let all = free(&files[..4]).unwrap();
         assert_eq!(all, 9223372036854771712 - 100 - MARGIN_MAX, "a margin is no part of what has no limit");
+        // Also where those above leave more.
+        let loose = ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "80000\n");
+        assert_eq!(free(&[files[0], V1, files[4], files[5], loose, files[7]]), Some(8000 - 1000 - 1000));
     }
 
     /// Version 1 limits memory while version 2 is mounted for something else, and the other way round.
@@ -295,5 +305,11 @@ mod tests {
         assert_eq!(free(&[("proc/self/cgroup", &long), V2, limit, usage]), None);
         let mounts = format!("29 20 0:25 / /{} rw - overlay overlay rw\n{}", "y".repeat(3000), V2.1);
         assert_eq!(free(&[group, (V2.0, &mounts), limit, usage]), Some(4000));
+        // Nor is the end of such a line one of its own, or a second mount the first.
+        let other = V2.1.replace("/sys/fs/cgroup", "/other");
+        let others = [("other/a/memory.max", "800\n"), ("other/a/memory.current", "300\n")];
+        for mounts in [format!("{}{other}{}", "y".repeat(1024), V2.1), format!("{}{other}", V2.1)] {
+            assert_eq!(free(&[group, (V2.0, &mounts), limit, usage, others[0], others[1]]), Some(4000));
+        }
     }
 }

@@ -766,6 +766,17 @@ static void switched_often(void)
         CHECK_VALUE(other, "k", 100, 1);
         QUIET(vfs_close(other));
     }
+    /* the one that was used longest ago is given up: not the one that is the oldest, but was used again */
+    lead_to(dirs[DIRS - KEPT]);
+    CHECK_OK(put(store, "again", 100, 1, 0));
+    lead_to(dirs[0]);
+    QUIET(vfs_close(open_on(dirs[0]))); /* reaps */
+    CHECK_OK(put(store, "k", 100, 1, 0));
+    for (int i = DIRS - KEPT; i < DIRS; i++) {
+        vfs_t *other = open_on(dirs[i]);
+        CHECK_IS(vfs_has(other, "k"), i != DIRS - KEPT + 1);
+        QUIET(vfs_close(other));
+    }
     QUIET(vfs_close(store));
     for (int i = 0; i < DIRS; i++) {
         if (i < DIRS - KEPT)
@@ -1074,26 +1085,44 @@ static void clock_leaps(void)
     CHECK_NOTHING_LEFT(b);
 }
 
-/* Blobs of times to come, and of none: a replace orders them all the same. */
+/* Blobs of times to come, beyond what nanoseconds can count, and of none: a replace orders them all the same, and what
+ * it stores has the time of the host's clock. */
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    SYS(clock_gettime(CLOCK_REALTIME, &now));
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 static void odd_times(void)
 {
-    static const time_t times[] = {4000000000, 0, 1};
+    static const time_t times[] = {4000000000, 0, 1, 20000000000};
     const char *a = dir_of("a"), *b = dir_of("b");
-    for (int i = 0; i < 3; i++) {
+    if (try_own_mounts() == 0) { /* disks have no such late times */
+        mount_tmpfs(a, "size=1m");
+        mount_tmpfs(b, "size=1m");
+    }
+    for (int i = 0; i < 4; i++) {
         uint64_t ids[4];
         vfs_stat_t stat = VFS_STAT_INIT;
         vfs_t *s = open_on(say("%s?max=7K,%s", a, b)), *reader = open_as(list_of(a, b), "harness", VFS_READ_ONLY);
         for (int n = 0; n < 4; n++) { /* down, up, down */
             size_t len = n % 2 ? 9000 : 6000;
             const char *tier = n % 2 ? b : a;
+            uint64_t old = stat.stored_at_ns, began = now_ns() - 1000000000; /* (a filesystem's clock is coarse) */
             CHECK_OK(put(s, "k", len, (uint64_t)n, VFS_REPLACE | VFS_PERSIST));
             struct timespec at[2] = {{times[i], 0}, {times[i], 0}};
             CHECK_OK(vfs_stat(reader, "k", &stat));
+            int later = n == 2 && old > began; /* what came above another is later than that */
+            CHECK(stat.stored_at_ns >= (later ? old + (old < UINT64_MAX) : began));
+            CHECK(later || stat.stored_at_ns <= now_ns());
             ids[n] = stat.id;
             for (int m = 0; m < n; m++)
                 CHECK(ids[m] != ids[n]);
             SYS(utimensat(AT_FDCWD, say("%s/harness/objects/k", own_tier_dir(tier, geteuid())), at, 0));
             CHECK_VALUE(reader, "k", len, (uint64_t)n);
+            CHECK_OK(vfs_stat(reader, "k", &stat));
+            CHECK(stat.stored_at_ns < began || times[i] > 1);
         }
         CHECK_OK(vfs_remove(s, "k"));
         CHECK_ABSENT(reader, "k");

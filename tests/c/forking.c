@@ -326,9 +326,24 @@ static void look(void)
     closedir(d);
 }
 
+/* A store of its own, whose descriptors would have been those of the standard streams. */
+static void without_streams(void *arg)
+{
+    vfs_writer_t *w = NULL;
+    close(0);
+    close(1);
+    close(2);
+    vfs_t *s = open_on(tiers);
+    CHECK_OK(vfs_create(s, "w", 0, 0, &w));
+    JOIN(start_child(executed, arg));
+    QUIET(vfs_abort(w));
+    QUIET(vfs_close(s));
+}
+
 static void exec(void)
 {
     two_tiers();
+    JOIN(start_child(without_streams, NULL));
     vfs_t *s = open_on(tiers);
     vfs_writer_t *w = NULL;
     vfs_list_t *list = NULL;

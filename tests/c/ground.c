@@ -445,11 +445,12 @@ static void cleaner_first(void)
 {
     two_tiers();
     QUIET(vfs_close(open_on(tiers)));
-    for (int reads = 0; reads < 2; reads++) {
+    for (int reads = 0; reads < 3; reads++) {
         int cleaner = open(own_tier_dir(A, geteuid()), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         SYS(cleaner);
         SYS(flock(cleaner, LOCK_EX | LOCK_NB));
-        vfs_t *s = open_as(tiers, "harness", reads ? VFS_READ_ONLY : 0);
+        vfs_t *s = open_as(reads == 2 ? A : tiers, "harness", reads ? VFS_READ_ONLY : 0);
+        CHECK_INT(tier_stat(s, 0).flags & VFS_TIER_USABLE, VFS_TIER_USABLE);
         SYS(flock(cleaner, LOCK_UN));
         if (reads)
             CHECK_IS(vfs_has(s, "absent"), 0);

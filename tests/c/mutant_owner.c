@@ -77,6 +77,9 @@ static void freed(void)
                 CHECK_OK(vfs_remove(by, "k"));
                 CHECK_INT(names_in(a) + names_in(b), 0);
             }
+            CHECK_OK(put(by, "k", old, 1, 0));
+            CHECK_OK(vfs_remove_owned(by, (const char *const[]){"k"}, 1));
+            CHECK_INT(names_in(a) + names_in(b), 0);
         }
     }
     QUIET(vfs_close(other));
@@ -179,9 +182,26 @@ static void few_descriptors(void)
 
 /* ---- reserved memory is the writer's process's alone ---- */
 
+static struct {
+    vfs_writer_t *writer;
+    int seals;
+} forked;
+
+/* It is not there, and what the child has at its place stays when the child gives the writer back. */
 static void is_not_there(void *arg)
 {
-    CHECK(msync(arg, 1, MS_ASYNC) != 0 && errno == ENOMEM);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *place = arg;
+    CHECK(msync(place, 1, MS_ASYNC) != 0 && errno == ENOMEM);
+    CHECK(mmap(place, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == place);
+    *place = 7;
+    CHECK_IS(vfs_write(forked.writer, "abc", 3), VFS_ERR_FORKED);
+    if (forked.seals)
+        CHECK_IS(vfs_seal(forked.writer), VFS_ERR_FORKED);
+    else
+        QUIET(vfs_abort(forked.writer));
+    CHECK_INT(msync(place, 1, MS_ASYNC), 0);
+    CHECK_INT(*place, 7);
 }
 
 static void reserved_and_forked(void)
@@ -196,7 +216,9 @@ static void reserved_and_forked(void)
         CHECK_OK(vfs_reserve(w, 64 << 10, &room));
         memset(room, 1, 64 << 10);
         uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-        JOIN(start_child(is_not_there, (void *)((uintptr_t)room & ~(page - 1))));
+        forked.writer = w;
+        for (forked.seals = 0; forked.seals < 2; forked.seals++)
+            JOIN(start_child(is_not_there, (void *)((uintptr_t)room & ~(page - 1))));
         CHECK_OK(vfs_seal(w));
         QUIET(vfs_close(s));
     }
@@ -251,6 +273,126 @@ static void lacking_room(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* ---- what a full filesystem refused is not counted by `max` ---- */
+
+static void refused_uncounted(void)
+{
+    static unsigned char zeroes[60 << 10];
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=64k");
+    for (int reserves = 0; reserves < 2; reserves++) {
+        vfs_t *s = open_on(say("%s?max=80K", a));
+        vfs_writer_t *w = NULL;
+        void *room = NULL;
+        CHECK_OK(vfs_create(s, "k", 0, 0, &w));
+        CHECK_OK(vfs_write(w, zeroes, 30 << 10));
+        for (int i = 0; i < 5; i++)
+            CHECK_IS(reserves ? vfs_reserve(w, 45 << 10, &room) : vfs_write(w, zeroes, 45 << 10), VFS_ERR_NO_SPACE);
+        CHECK_INT(vfs_last_errno(), ENOSPC);
+        CHECK_OK(vfs_write(w, zeroes, 10 << 10));
+        CHECK_OK(vfs_seal(w));
+        vfs_stat_t stat = VFS_STAT_INIT;
+        CHECK_OK(vfs_stat(s, "k", &stat));
+        CHECK_INT(stat.size, 40 << 10);
+        QUIET(vfs_close(s));
+        CHECK_NOTHING_LEFT(a);
+    }
+}
+
+/* ---- a child lets go of every lock, however many handles there are, and finds its errno as it was ---- */
+
+static void outliving(void *arg)
+{
+    prctl(PR_SET_PDEATHSIG, 0);
+    *(_Atomic pid_t *)arg = getpid();
+    sleep_for_ever();
+}
+
+static void owner_of_many(void *arg)
+{
+    for (int i = 0; i < 20; i++) {
+        vfs_t *s = open_on(say("%s,%s", path_of("a"), path_of("b")));
+        CHECK_OK(put(s, say("k-%d", i), 100, 1, 0));
+    }
+    errno = ENOTTY;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(errno != ENOTTY);
+    JOIN(pid);
+    start_child(outliving, arg);
+    sleep_for_ever();
+}
+
+static void many_handles(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    _Atomic pid_t *child = shared_memory(sizeof *child);
+    SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
+    pid_t parent = start_child(owner_of_many, child);
+    for (long long until = now_ms() + PATIENCE_MS; *child == 0 && now_ms() < until;)
+        nap(1);
+    CHECK(*child != 0);
+    kill_child(parent);
+    vfs_t *s = open_on(say("%s,%s", a, b));
+    CHECK_OK(vfs_reap(s, NULL));
+    CHECK_INT(listed_all(s), 0);
+    QUIET(vfs_close(s));
+    SYS(kill(*child, 0)); /* it sleeps, with all that it inherited */
+    kill_child(*child);
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* ---- that a key exists is told when a stream begins, wherever it is ---- */
+
+static void told_early(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    vfs_t *s = open_on(say("%s,memory,%s", a, b)), *below = open_on(b), *memory = open_on("memory");
+    vfs_writer_t *w = NULL;
+    CHECK_OK(put(s, "above", 100, 1, 0));
+    CHECK_OK(put(below, "below", 100, 1, 0));
+    CHECK_OK(put(memory, "kept", 100, 1, 0));
+    for (int hint = 0; hint < 2; hint++) {
+        CHECK_IS(vfs_create(s, "above", (uint64_t)hint * 100, 0, &w), VFS_ERR_EXISTS);
+        CHECK_IS(vfs_create(s, "below", (uint64_t)hint * 100, VFS_PERSIST, &w), VFS_ERR_EXISTS);
+        CHECK_IS(vfs_create(memory, "kept", (uint64_t)hint * 100, 0, &w), VFS_ERR_EXISTS);
+        CHECK(w == NULL);
+    }
+    CHECK_OK(vfs_create(s, "below", 0, VFS_REPLACE, &w));
+    CHECK_OK(vfs_seal(w));
+    QUIET(vfs_close(memory));
+    QUIET(vfs_close(below));
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* ---- a stream that lacks a part is not sealed because nothing more was asked for ---- */
+
+static void lacking_part(void)
+{
+    vfs_t *s = open_on("memory?max=1000");
+    for (int lost = 0; lost < 2; lost++) {
+        vfs_writer_t *w = NULL;
+        void *room = NULL;
+        CHECK_OK(put(s, "other", 500, 1, 0));
+        CHECK_OK(vfs_create(s, "k", 0, 0, &w));
+        CHECK_OK(vfs_reserve(w, 800, &room));
+        memset(room, 1, 800);
+        if (lost)
+            CHECK_IS(vfs_write(w, "abc", 3), VFS_ERR_NO_SPACE);
+        CHECK_IS(vfs_write(w, "", 0), VFS_ERR_NO_SPACE); /* what was reserved does not fit yet */
+        CHECK_OK(vfs_remove(s, "other"));
+        CHECK_OK(vfs_write(w, "", 0));
+        CHECK_IS(vfs_seal(w), lost ? VFS_ERR_NO_SPACE : VFS_OK);
+        CHECK_IS(vfs_has(s, "k"), !lost);
+        if (!lost)
+            CHECK_OK(vfs_remove(s, "k"));
+    }
+    QUIET(vfs_close(s));
+}
+
 /* ---- a key that this process's memory has is replaced there, or not at all ---- */
 
 static void memory_alone(void)
@@ -273,6 +415,82 @@ static void memory_alone(void)
     CHECK_NOTHING_LEFT(a);
 }
 
+/* ---- what lies among the rooms and bears no name of a room is nobody's that died ---- */
+
+static void no_room(void)
+{
+    static const char *const names[] = {"another", "0123456789abcde", "0123456789abcdef0", "0123456789ABCDEF", "0123456789abcdeg"};
+    const char *a = dir_of("a");
+    vfs_t *s = open_on(a);
+    CHECK_OK(put(s, "k", 100, 1, 0));
+    for (int i = 0; i < 5; i++) {
+        const char *dir = say("%s/harness/owners/%s", own_tier_dir(a, geteuid()), names[i]);
+        SYS(mkdir(dir, 0700));
+        SYS(mknod(say("%s/k", dir), S_IFREG | 0600, 0));
+        CHECK_OK(vfs_reap(s, NULL));
+        SYS(access(say("%s/k", dir), F_OK));
+        CHECK_VALUE(s, "k", 100, 1);
+        remove_tree(dir);
+    }
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* ---- a directory whose maker was killed before it gave the mode back is used, and its mode given back ---- */
+
+static void killed_making(void)
+{
+    const char *a = dir_of("a"), *base = own_tier_dir(a, geteuid());
+    const char *const dirs[] = {"", "/harness", "/harness/objects", "/harness/owners"};
+    for (int i = 0; i < 4; i++) {
+        struct stat now;
+        char dir[PATH_MAX];
+        QUIET(vfs_close(open_on(a)));
+        snprintf(dir, sizeof dir, "%s%s", base, dirs[i]);
+        SYS(chmod(dir, i % 2 ? 0400 : 0500));
+        vfs_t *s = open_on(a);
+        CHECK_OK(put(s, "k", 100, 1, 0));
+        SYS(stat(dir, &now));
+        CHECK_INT(now.st_mode & 07777, 0700);
+        QUIET(vfs_close(s));
+    }
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* ---- memory counts what it holds: no more, and no less ---- */
+
+static void memory_max(void)
+{
+    vfs_t *s = open_on("memory?max=1000");
+    for (int i = 0; i < 20; i++) {
+        uint32_t persist = i % 2 ? VFS_PERSIST : 0;
+        vfs_writer_t *w = NULL;
+        CHECK_OK(put(s, "k", 600, 1, persist));
+        CHECK_IS(put(s, "l", 401, 1, persist), VFS_ERR_NO_SPACE);
+        CHECK_IS(put(s, "k", 401, 2, VFS_REPLACE), VFS_ERR_NO_SPACE); /* both are there for a moment */
+        CHECK_OK(put(s, "k", 400, 2, VFS_REPLACE | persist));
+        CHECK_OK(vfs_create(s, "l", 0, persist, &w));
+        CHECK_OK(vfs_write(w, "abc", 3));
+        CHECK_IS(put(s, "m", 598, 3, 0), VFS_ERR_NO_SPACE);
+        if (i % 3)
+            CHECK_OK(vfs_seal(w));
+        else
+            QUIET(vfs_abort(w));
+        CHECK_IS(put(s, "m", 598, 3, 0), i % 3 ? VFS_ERR_NO_SPACE : VFS_OK);
+        CHECK_INT(STATUS(vfs_remove(s, "m")), i % 3 ? VFS_ERR_NOT_FOUND : VFS_OK);
+        CHECK_INT(STATUS(vfs_remove(s, "l")), i % 3 ? VFS_OK : VFS_ERR_NOT_FOUND);
+        CHECK_OK(put(s, "m", 600, 3, 0));
+        CHECK_INT(tier_stat(s, 0).bytes, persist ? 600 : 1000);
+        if (persist)
+            CHECK_OK(vfs_remove(s, "k"));
+        else
+            CHECK_OK(vfs_remove_owned(s, (const char *const[]){"k"}, 1));
+        CHECK_OK(vfs_remove(s, "m"));
+    }
+    CHECK_OK(put(s, "k", 1000, 1, 0));
+    QUIET(vfs_close(s));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -281,7 +499,11 @@ int main(int argc, char **argv)
     } modes[] = {{"stale-link", stale_link}, {"freed", freed}, {"small-files", hint_in_small_files},
                  {"stale-draft", stale_draft}, {"few-descriptors", few_descriptors},
                  {"reserved-and-forked", reserved_and_forked},
-                 {"ids", ids}, {"lacking-room", lacking_room}, {"memory-alone", memory_alone}};
+                 {"ids", ids}, {"lacking-room", lacking_room}, {"memory-alone", memory_alone},
+                 {"refused-uncounted", refused_uncounted}, {"lacking-part", lacking_part},
+                 {"many-handles", many_handles}, {"told-early", told_early},
+                 {"memory-max", memory_max}, {"no-room", no_room},
+                 {"killed-making", killed_making}};
     start(argc, argv);
     unsigned fds = descriptors();
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {

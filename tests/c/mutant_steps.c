@@ -629,6 +629,97 @@ static void small_parts(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* ---- a big blob asks for room before it is written: memory is not filled to its brim before it goes elsewhere ---- */
+
+static void big_asks_first(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=4m");
+    vfs_t *s = open_on(a);
+    vfs_writer_t *w = NULL;
+    atomic_store(&written, 0);
+    CHECK_IS(put(s, "k", 6 << 20, 1, 0), VFS_ERR_NO_SPACE);
+    CHECK_INT(vfs_last_errno(), ENOSPC);
+    CHECK_INT(written, 0);
+    CHECK_OK(vfs_create(s, "k", 0, 0, &w));
+    void *room = NULL;
+    CHECK_IS(vfs_reserve(w, 6 << 20, &room), VFS_ERR_NO_SPACE);
+    QUIET(vfs_abort(w));
+    CHECK_OK(put(s, "k", 3 << 20, 1, 0));
+    CHECK(written > 0);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* ---- a key that is another's once it is locked is not removed as one's own ---- */
+
+static vfs_t *another;
+
+static void store_anew(void)
+{
+    on_lock = NULL;
+    CHECK_OK(vfs_remove(another, "k"));
+    CHECK_OK(put(another, "k", 400, 2, 0));
+}
+
+static void owned_no_more(void)
+{
+    const char *a = dir_of("a");
+    vfs_t *s = open_on(a);
+    another = open_on(a);
+    CHECK_OK(put(s, "k", 300, 1, 0));
+    on_lock = store_anew;
+    CHECK_OK(vfs_remove_owned(s, (const char *const[]){"k"}, 1));
+    CHECK(on_lock == NULL);
+    CHECK_VALUE(another, "k", 400, 2);
+    CHECK_INT(flags_of(another, "k"), VFS_STAT_OWNED);
+    QUIET(vfs_close(s));
+    CHECK_VALUE(another, "k", 400, 2);
+    QUIET(vfs_close(another));
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* ---- what was opened is removed before it is looked at: it is read, but nobody is told that it has no owner ---- */
+
+static vfs_t *remover;
+
+static void remove_opened(const char *path, int flags)
+{
+    if (strcmp(path, "k") != 0 || flags & O_CREAT)
+        return;
+    on_open = NULL;
+    if (remover)
+        CHECK_OK(vfs_remove(remover, "k"));
+    else /* half of a removal */
+        SYS(unlink(say("%s/harness/objects/k", own_tier_dir(path_of("a"), geteuid()))));
+}
+
+static void removed_amid_read(void)
+{
+    const char *a = dir_of("a");
+    vfs_t *s = open_on(a), *other = open_on(a);
+    for (int how = 0; how < 4; how++) {
+        vfs_stat_t stat = VFS_STAT_INIT;
+        vfs_view_t view = {0};
+        unsigned char got[300];
+        size_t len = 0;
+        CHECK_OK(put(s, "k", 300, 1, 0));
+        remover = how % 2 ? other : NULL;
+        on_open = remove_opened;
+        if (how < 2)
+            CHECK_OK(vfs_read(other, "k", 0, got, sizeof got, &len, &stat));
+        else
+            CHECK_OK(vfs_map(other, "k", &view, &stat));
+        CHECK(on_open == NULL);
+        CHECK(how < 2 ? len == 300 && is_value_at(got, 300, 0, 1, 300) : is_value_at(view.data, view.len, 0, 1, 300));
+        CHECK_INT(stat.flags, 0);
+        QUIET(vfs_unmap(&view));
+    }
+    QUIET(vfs_close(other));
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -640,7 +731,8 @@ int main(int argc, char **argv)
         {"poor-filesystem", poor_filesystem}, {"looked-at", looked_at},
         {"lost-room", lost_room},             {"nothing-anew", nothing_anew},
         {"control-group", control_group},     {"log-and-close", log_and_close},
-        {"no-reservation", no_reservation},
+        {"no-reservation", no_reservation},   {"removed-amid-read", removed_amid_read},
+        {"big-asks-first", big_asks_first},   {"owned-no-more", owned_no_more},
     };
     start(argc, argv);
     unsigned fds = descriptors();
