@@ -5,24 +5,21 @@
 //! libvfs.
 mod common;
 
+use common::python::{interpreter, text};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The version of which README.md there tells, and `.ci/run` installs.
 const TOLD: &str = "0.25.2";
 
-fn python() -> String {
-    std::env::var("PYTHON").unwrap_or("python3".into())
-}
-
 /// The version of marimo; or none, which is said.
 fn marimo() -> Option<String> {
     let probe = "import numpy, PIL, psutil, pyarrow, websockets, marimo; print(marimo.__version__)";
-    let out = Command::new(python()).args(["-c", probe]).output();
+    let out = Command::new(interpreter()).args(["-c", probe]).output();
     match out {
         Ok(out) if out.status.success() => Some(String::from_utf8_lossy(&out.stdout).trim().into()),
         _ => {
-            common::skip(&format!("{} lacks any of marimo, numpy, pillow, pyarrow", python()));
+            common::skip(&format!("{} lacks any of marimo, numpy, pillow, pyarrow", interpreter()));
             None
         }
     }
@@ -49,7 +46,7 @@ fn holds(class: &str) {
     let work = tempfile::tempdir().unwrap();
     let mut command = Command::new("timeout"); // of the whole, which no step of the script comes near
     command.args(["-s", "KILL", "300", "unshare"]).args(namespaces);
-    command.args(["sh", "-c", r#"mount -t tmpfs -o size=8m shm /dev/shm && exec "$@""#, "sh", &python()]);
+    command.args(["sh", "-c", r#"mount -t tmpfs -o size=8m shm /dev/shm && exec "$@""#, "sh", &interpreter()]);
     command.arg(script).args(["-v", class]);
     command
         .env("VFS_LIBRARY", common::cdylib_dir().join("libvfs.so"))
@@ -60,7 +57,7 @@ fn holds(class: &str) {
         .current_dir(work.path())
         .stdin(Stdio::null());
     let out = command.output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let said = text(&out);
     assert!(out.status.success(), "{class}: {}\n{said}", out.status);
     assert!(said.contains("\nok\n") || said.contains(" ... ok\n"), "{class}:\n{said}");
     said.lines().filter(|line| line.contains("as seen: ")).for_each(|line| println!("{line}"));

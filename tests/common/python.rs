@@ -4,10 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+/// The name of the interpreter.
+pub fn interpreter() -> String {
+    std::env::var("PYTHON").unwrap_or("python3".into())
+}
+
 /// The interpreter with the library of this test run, directories of its own to write to, and nothing written beside
 /// the sources; or none, which is said, also where one of these modules is missing.
 pub fn python(work: &Path, modules: &[&str]) -> Option<Command> {
-    let name = std::env::var("PYTHON").unwrap_or("python3".into());
+    let name = interpreter();
     let answers = |program: &str| Command::new(&name).args(["-c", program]).output().is_ok_and(|o| o.status.success());
     if !answers("import sys; sys.exit(sys.version_info < (3, 9) or sys.implementation.name != 'cpython')") {
         skip(&format!("{name}: no CPython 3.9 or later"));
