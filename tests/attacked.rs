@@ -32,4 +32,8 @@ c_tests! {
     a_replace_that_cannot_clear_the_old_value_is_never_seen: "attacked" "flash";
     many_keys_that_are_held_are_waited_for_once: "attacked" "busy-owned";
     blobs_with_odd_times_are_replaced_up_and_down: "attacked" "odd-times";
+    a_blob_stored_later_below_outlives_the_one_above: "attacked" "stored-later-below";
+    the_list_of_mounts_is_read_from_end_to_end: "attacked" "many-mounts";
+    what_was_refused_and_cannot_be_taken_back_is_not_published: "attacked" "not-taken-back";
+    a_child_forked_amid_a_blob_keeps_no_bytes_of_it: "attacked" "forked-amid-a-blob";
 }

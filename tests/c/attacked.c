@@ -52,6 +52,34 @@ int fstatat(int dir, const char *path, struct stat *st, int flags)
     return answer;
 }
 
+static _Thread_local int refuse_truncating;
+static _Thread_local long looks_at_mounts, looks_back; /* reads of the list of mounts, and those that went back */
+
+int ftruncate64(int fd, off64_t len)
+{
+    if (refuse_truncating) {
+        errno = EPERM;
+        return -1;
+    }
+    return (int)syscall(SYS_ftruncate, fd, len);
+}
+
+ssize_t pread64(int fd, void *buf, size_t n, off64_t offset)
+{
+    static _Thread_local off64_t end;
+    char path[64];
+    ssize_t got = syscall(SYS_pread64, fd, buf, n, offset);
+    int kept = errno;
+    ssize_t len = readlink(say("/proc/self/fd/%d", fd), path, sizeof path - 1);
+    if (len > 0 && memmem(path, (size_t)len, "/mountinfo", 10)) {
+        looks_at_mounts++;
+        looks_back += offset != 0 && offset != end;
+        end = offset + (got > 0 ? got : 0);
+    }
+    errno = kept;
+    return got;
+}
+
 int clock_gettime(clockid_t clock, struct timespec *now)
 {
     int answer = (int)syscall(SYS_clock_gettime, clock, now);
@@ -1204,6 +1232,115 @@ static void busy_owned(void)
     CHECK_NOTHING_LEFT(a);
 }
 
+/* ---- times, limits and children ---- */
+
+/* Which blob is the later one is told by when it was published, not by when its bytes were written, nor by a coarse
+ * clock: the owner of the one above takes only what is older with it. */
+static void stored_later_below(void)
+{
+    own_mounts();
+    const char *a = dir_of("a"), *b = tmpfs_of("b", "size=8m");
+    char *both = list_of(a, b);
+    vfs_writer_t *w = NULL;
+    vfs_t *below = open_on(b); /* it does not see the upper tier */
+    for (int i = 0; i < 21; i++) {
+        vfs_t *above = open_on(both);
+        void *value = new_value(300, 2);
+        if (i == 0) {
+            CHECK_OK(vfs_create(below, "k", 0, 0, &w));
+            CHECK_OK(vfs_write(w, value, 300));
+            nap(20);
+        }
+        CHECK_OK(put(above, "k", 100, 1, 0));
+        if (i == 0) {
+            nap(20);
+            CHECK_OK(vfs_seal(w));
+        } else {
+            CHECK_OK(put(below, "k", 300, 2, 0));
+        }
+        free(value);
+        QUIET(vfs_close(above));
+        CHECK_VALUE(below, "k", 300, 2);
+        CHECK_OK(vfs_remove(below, "k"));
+    }
+    QUIET(vfs_close(below));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* The kernel writes the list of mounts anew for who does not read on where he was: with a thousand of them, for
+ * seconds. */
+static void many_mounts(void)
+{
+    own_mounts();
+    for (int i = 0; i < 40; i++)
+        tmpfs_of(say("a-mount-with-a-long-name-as-containers-have-them-%d", i), "size=64k");
+    const char *a = tmpfs_of("a", "size=8m");
+    vfs_t *s = open_on(a);
+    CHECK_OK(put(s, "k", 2 << 20, 1, 0));
+    QUIET(vfs_close(s));
+    if (looks_at_mounts == 0)
+        skipped("no control group here: the mounts are not read");
+    CHECK_INT(looks_back, 0);
+    CHECK_NOTHING_LEFT(a);
+}
+
+/* Where what was written of a refused part cannot be taken out of the file again. */
+static void not_taken_back(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=700k");
+    vfs_t *s = open_on(a);
+    vfs_writer_t *w = NULL;
+    vfs_stat_t stat = VFS_STAT_INIT;
+    void *value = new_value(900 << 10, 1);
+    CHECK_OK(vfs_create(s, "k", 0, 0, &w));
+    refuse_truncating = 1;
+    CHECK_IS(vfs_write(w, value, 900 << 10), VFS_ERR_NO_SPACE);
+    CHECK_OK(vfs_write(w, "abc", 3));
+    int32_t sealed = STATUS(vfs_seal(w));
+    refuse_truncating = 0;
+    if (sealed == VFS_OK) {
+        CHECK_OK(vfs_stat(s, "k", &stat));
+        CHECK_INT(stat.size, 3);
+    } else {
+        CHECK_ABSENT(s, "k");
+    }
+    free(value);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
+static void close_and_wait(void *arg)
+{
+    QUIET(vfs_close(arg));
+    steps->child = 1;
+    sleep_for_ever();
+}
+
+/* A worker that is forked amid a blob, and knows nothing of it, does not keep its bytes. */
+static void forked_amid_a_blob(void)
+{
+    own_mounts();
+    const char *a = tmpfs_of("a", "size=8m");
+    vfs_t *s = open_on(a);
+    vfs_writer_t *w = NULL;
+    void *value = new_value(4 << 20, 1);
+    CHECK_OK(vfs_create(s, "k", 0, 0, &w));
+    CHECK_OK(vfs_write(w, value, 4 << 20));
+    pid_t child = start_child(close_and_wait, s);
+    AWAIT(&steps->child, 1);
+    CHECK_OK(vfs_seal(w));
+    CHECK_OK(vfs_remove(s, "k"));
+    uint64_t left = free_bytes(a);
+    QUIET(vfs_close(s));
+    kill_child(child);
+    if (left < 7 << 20)
+        FAIL("a forked child keeps the bytes of a blob that was removed: %" PRIu64 " of 8 MiB are free", left);
+    free(value);
+    CHECK_NOTHING_LEFT(a);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -1241,6 +1378,10 @@ int main(int argc, char **argv)
         {"clock-leaps", clock_leaps},
         {"flash", flash}, {"busy-owned", busy_owned},
         {"odd-times", odd_times},
+        {"stored-later-below", stored_later_below},
+        {"many-mounts", many_mounts},
+        {"not-taken-back", not_taken_back},
+        {"forked-amid-a-blob", forked_amid_a_blob},
     };
     start(argc, argv);
     steps = shared_memory(sizeof *steps);
