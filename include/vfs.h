@@ -69,7 +69,14 @@
  *   used, not later: blobs stored then could not be read. Umasks that leave those do no harm.
  *
  * - If the clock is set back, a blob that a process with fewer tiers stored below another's may be
- *   taken for what that one replaced, and go with it.
+ *   taken for what that one replaced, and go with it. So it may within one second on a filesystem
+ *   that keeps times in whole seconds (ext4 with inodes of 128 bytes), where two blobs that a key
+ *   has within a second may also have one id.
+ *
+ * - Where lists of tiers differ: if a process is killed while a replace of its moves a key to an
+ *   upper tier, and one that has that tier alone then removes the key, or reaps, the value that was
+ *   replaced shows again to those who have the lower tier too. And while a key is moved, who lists
+ *   the tiers in another order may see the old value a moment longer.
  *
  *
  * CONVENTIONS
@@ -90,8 +97,8 @@
  *
  * Threads. Any number of threads may use a store at a time. A writer, a listing and a view are
  * used by one thread at a time, not always the same one. We start no threads, and install no
- * signal handlers and no atexit. Do not call the library from a signal handler: what it
- * interrupted may hold what the call needs.
+ * signal handlers and no atexit. A thread that calls us has a stack of 64 KiB at least. Do not
+ * call the library from a signal handler: what it interrupted may hold what the call needs.
  *
  * Guests' manners. errno is as it was before the call. pthread_cancel, of the deferred kind that
  * is its default, is put off until the call is over. No descriptor is held per blob. No SIGBUS,
@@ -116,8 +123,9 @@
  * the kernel drops at death. With VFS_PERSIST a blob has no owner.
  *
  * Tiers. A comma-separated list, tried in this order: "shm", which is /dev/shm; "memory", the
- * heap of this process; or an absolute directory, which must exist. A comma in a path is %2C.
- * Each may be followed by settings, as in "shm?max=64M&reserve=10%,/var/tmp?max=2G":
+ * heap of this process; or an absolute directory, which must exist. In a path %2C is a comma and
+ * %3F a question mark. Each may be followed by settings, as in
+ * "shm?max=64M&reserve=10%,/var/tmp?max=2G":
  *   max=SIZE       how many bytes this handle may hold there; a persistent blob counts until the
  *                  handle removes or replaces it, or closes
  *   reserve=SIZE   how much free space is left to others, or reserve=10% of the filesystem;

@@ -149,7 +149,7 @@ fn parse_tier(part: &[u8]) -> std::result::Result<TierSpec, Option<&'static str>
     Ok(spec)
 }
 
-/// A path with `%2C` for a comma; other percent signs stand for themselves.
+/// A path with `%2C` for a comma and `%3F` for a question mark; other percent signs stand for themselves.
 fn decode_path(text: &[u8]) -> std::result::Result<Box<[u8]>, Option<&'static str>> {
     if text.contains(&0) {
         return Err(Some("the list of tiers: a directory with a NUL"));
@@ -161,13 +161,13 @@ fn decode_path(text: &[u8]) -> std::result::Result<Box<[u8]>, Option<&'static st
     path.try_reserve_exact(text.len() + 1).map_err(|_| None)?;
     let mut rest = text;
     while let Some((&first, tail)) = rest.split_first() {
-        if rest.len() >= 3 && rest[..3].eq_ignore_ascii_case(b"%2C") {
-            path.push(b',');
-            rest = &rest[3..];
-        } else {
-            path.push(first);
-            rest = tail;
-        }
+        let escaped = match rest.get(..3) {
+            Some(code) if code.eq_ignore_ascii_case(b"%2C") => Some(b','),
+            Some(code) if code.eq_ignore_ascii_case(b"%3F") => Some(b'?'),
+            _ => None,
+        };
+        path.push(escaped.unwrap_or(first));
+        rest = if escaped.is_some() { &rest[3..] } else { tail };
     }
     path.push(0);
     Ok(path.into_boxed_slice())
@@ -207,10 +207,10 @@ mod tests {
 
     #[test]
     fn a_list_of_tiers_is_read_as_written() {
-        let specs = parse_tiers(b"shm,/a%2Cb?max=64M&reserve=1%,memory?max=5,/c?reserve=2G,shm?reserve=0").unwrap();
+        let specs = parse_tiers(b"shm,/a%2Cb%3f?max=64M&reserve=1%,memory?max=5,/c?reserve=2G,shm?reserve=0").unwrap();
         let want = [
             TierSpec { dir: dir("/dev/shm"), shm: true, max: None, reserve: Reserve::Percent(5) },
-            TierSpec { dir: dir("/a,b"), shm: false, max: Some(64 << 20), reserve: Reserve::Percent(1) },
+            TierSpec { dir: dir("/a,b?"), shm: false, max: Some(64 << 20), reserve: Reserve::Percent(1) },
             TierSpec { dir: None, shm: false, max: Some(5), reserve: Reserve::Bytes(0) },
             TierSpec { dir: dir("/c"), shm: false, max: None, reserve: Reserve::Bytes(2 << 30) },
             TierSpec { dir: dir("/dev/shm"), shm: true, max: None, reserve: Reserve::Bytes(0) },

@@ -36,4 +36,10 @@ c_tests! {
     the_list_of_mounts_is_read_from_end_to_end: "attacked" "many-mounts";
     what_was_refused_and_cannot_be_taken_back_is_not_published: "attacked" "not-taken-back";
     a_child_forked_amid_a_blob_keeps_no_bytes_of_it: "attacked" "forked-amid-a-blob";
+    a_writer_that_was_stopped_while_it_waited_keeps_no_reader_out: "attacked" "stopped-waiter";
+    what_many_writers_of_a_key_needed_is_given_up: "attacked" "many-writers";
+    a_child_forked_by_the_log_callback_changes_nothing: "attacked" "forked-in-log";
+    a_host_that_may_lock_no_more_memory_is_told_so: "attacked" "locked-memory";
+    times_in_whole_seconds_bring_no_old_value_back: "odd_filesystems" "seconds";
+    where_links_do_not_tell_whose_a_blob_is_nothing_is_stored: "odd_filesystems" "links";
 }

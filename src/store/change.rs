@@ -69,9 +69,9 @@ impl Stack {
         if how.over {
             // What a killed replace left below the blob that is seen must not come up when that goes.
             self.clear_below(lock, key, &all, visible, at)?;
-            if let Err(fault) = self.stamp_move(at, draft, visible, &all) {
-                return Ok(Published::Refused(fault));
-            }
+        }
+        if let Err(fault) = self.stamp_move(at, draft, visible, &all) {
+            return Ok(Published::Refused(fault));
         }
         match tier.publish(hold, draft, how) {
             Ok(()) => {}
@@ -101,6 +101,9 @@ impl Stack {
         upper != lower && self.order().find(|&index| index == upper || index == lower) == Some(upper)
     }
 
+    /// Sets the time at which the draft becomes a blob, under the key's lock: whose owner's end takes what with it goes by
+    /// it, and on disks, where inode numbers come back, it tells any two blobs of a key apart.
+    ///
     /// A replace that moves a key between tiers may be killed before the old blob is cleared. Whoever removes the one that
     /// is seen then must know the other for what the replace left, from a blob that somebody stored who does not share
     /// the upper tier: the one that is hidden is the older one.
@@ -111,11 +114,13 @@ impl Stack {
         visible: Option<usize>,
         all: &[Option<Found>],
     ) -> std::result::Result<(), Fault> {
-        let Some(visible) = visible.filter(|&visible| visible != at) else { return Ok(()) };
+        let Some(visible) = visible.filter(|&visible| visible != at) else {
+            return draft.stamp(sys::clock_ns(libc::CLOCK_REALTIME));
+        };
         let old = all[visible].map_or(0, |found| found.stored_at_ns);
         match self.is_above(visible, at) {
             true => draft.stamp(old.saturating_sub(1)),
-            false => draft.stamp(sys::clock_ns(libc::CLOCK_REALTIME).max(old.saturating_add(1))),
+            false => draft.stamp_after(old),
         }
     }
 

@@ -57,6 +57,9 @@ impl<'a> Placement<'a> {
         }
         let layer = &inner.stack.layers[index];
         layer.health.refused(&layer.place, &inner.logger, &fault, self.wanted);
+        if inner.stack.kin.in_child() {
+            return Err(Error::new(Code::Forked, "storing a key")); // the host forked while it heard of that
+        }
         crate::sys::try_push(&mut self.refusals, (index, fault))
             .map_err(|_| Error::new(Code::NoMemory, "storing a key"))
     }
@@ -97,13 +100,10 @@ impl<'a> Placement<'a> {
         let inner = self.inner;
         let mut lost = 0;
         loop {
-            let published = match draft.finish() {
-                Err(fault) => Published::Refused(fault),
-                Ok(()) => {
-                    let lock = inner.stack.lock(self.key, PATIENCE)?;
-                    inner.check_change()?; // under the lock, so that a shutdown that waits for it sees all
-                    inner.stack.publish(&lock, index, &mut draft, self.key, self.how)?
-                }
+            let published = {
+                let lock = inner.stack.lock(self.key, PATIENCE)?;
+                inner.check_change()?; // under the lock, so that a shutdown that waits for it sees all
+                inner.stack.publish(&lock, index, &mut draft, self.key, self.how)?
             };
             let from = match published {
                 Published::Done => {

@@ -15,6 +15,10 @@ use std::time::Duration;
 /// How long a call waits for a key that another holds.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a reader lets a writer go first that waits for a key: one that was stopped while it waited must not keep the
+/// key from readers.
+const COURTESY: Duration = Duration::from_millis(100);
+
 /// How often a reader looks again for a key that moves under its eyes, before it asks for the key's lock.
 const LOOKS: usize = 8;
 
@@ -173,7 +177,7 @@ impl Stack {
         }
         if self.layers.len() > 1 {
             // A writer that moves a key holds it in both tiers: one of them is not the last.
-            let _lock = self.lock_all(key, KeyLockMode::Shared, PATIENCE, self.layers.len() - 1)?;
+            let _lock = self.lock_all(key, KeyLockMode::InTurn, PATIENCE, self.layers.len() - 1)?;
             let (found, again) = self.pass(&mut look)?;
             if let Some(found) = found {
                 return Ok(found);
@@ -291,7 +295,7 @@ impl Stack {
 
     /// The same in the first `count` tiers. Waits for at most `patience`, holding nothing meanwhile, so that two
     /// processes whose lists have another order do not block each other.
-    fn lock_all(&self, key: &Key, mode: KeyLockMode, patience: Duration, count: usize) -> Result<KeyLock<'_>> {
+    fn lock_all(&self, key: &Key, mut mode: KeyLockMode, patience: Duration, count: usize) -> Result<KeyLock<'_>> {
         let number = lock_number(&self.name, key);
         let deadline = sys::Deadline::after(patience);
         let busy = || Error::new(Code::Busy, "waiting for a key that another changes");
@@ -319,6 +323,9 @@ impl Stack {
             }
             if deadline.is_over() {
                 return Err(busy());
+            }
+            if mode == KeyLockMode::InTurn && deadline.waited() >= COURTESY {
+                mode = KeyLockMode::Shared;
             }
             sys::sleep(pause);
             // The first in the queue looks often, the others seldom.

@@ -20,7 +20,8 @@ impl View {
                 let mapping = |e| Fault::os(e, "mapping a blob");
                 let len = usize::try_from(size).map_err(|_| mapping(libc::EOVERFLOW))?;
                 match sys::map_blob(file.as_fd(), len) {
-                    Err(libc::ENOMEM) => return Err(Fault::memory("mapping a blob")),
+                    // (EAGAIN: the host locks its memory, and may lock no more)
+                    Err(libc::ENOMEM | libc::EAGAIN) => return Err(Fault::memory("mapping a blob")),
                     answer => Pinned::Mapped(answer.map_err(mapping)?),
                 }
             }

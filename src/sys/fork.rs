@@ -8,7 +8,7 @@ use super::file::Fd;
 use super::process::{Deadline, errno, set_errno, sleep};
 use super::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering::SeqCst, fence};
 use super::sync::{Mutex, TryLockError, shared_static};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic as process;
 use std::time::Duration;
 
@@ -58,7 +58,8 @@ impl Slots {
         let mut slots: &'static Slots = &SLOTS;
         loop {
             for slot in &slots.fds {
-                if slot.compare_exchange(FREE, CLAIMED, SeqCst, SeqCst).is_ok() {
+                // (to look first is cheaper)
+                if slot.load(SeqCst) == FREE && slot.compare_exchange(FREE, CLAIMED, SeqCst, SeqCst).is_ok() {
                     return Ok(slot);
                 }
             }
@@ -149,6 +150,47 @@ impl LockFd {
 impl Drop for LockFd {
     fn drop(&mut self) {
         self.close(FREE);
+    }
+}
+
+/// A descriptor of a draft or a blob. A forked child that keeps it keeps the bytes too, whatever becomes of the name.
+pub enum BlobFd {
+    /// Held for so short a time that a child which meets it is let pass: nothing but room hangs on it.
+    Brief(Fd),
+    /// Closed in a forked child as those of locks are.
+    Noted(NotedFd),
+}
+
+pub struct NotedFd {
+    slot: &'static AtomicI32,
+}
+
+impl BlobFd {
+    /// One that is held for longer.
+    pub fn noted(fd: Fd) -> Os<BlobFd> {
+        let slot = Slots::claim()?;
+        slot.store(fd.into_raw(), SeqCst);
+        Ok(BlobFd::Noted(NotedFd { slot }))
+    }
+}
+
+impl AsFd for BlobFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            BlobFd::Brief(fd) => fd.as_fd(),
+            // SAFETY: open for as long as `self` lives, but in a forked child, where it is a number that no descriptor has.
+            BlobFd::Noted(noted) => unsafe { BorrowedFd::borrow_raw(noted.slot.load(SeqCst)) },
+        }
+    }
+}
+
+impl Drop for NotedFd {
+    fn drop(&mut self) {
+        let fd = self.slot.swap(FREE, SeqCst);
+        if fd >= 0 {
+            // SAFETY: ours, and no longer in the slot.
+            unsafe { libc::close(fd) };
+        }
     }
 }
 

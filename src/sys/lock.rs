@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// How a byte of the lock file is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyLockMode {
+    /// As `Shared`, but a key that a writer waits for is his first.
+    InTurn,
     Shared,
     Exclusive,
 }
@@ -14,7 +16,7 @@ pub enum KeyLockMode {
 /// last descriptor of this opening.
 pub fn flock(fd: BorrowedFd, mode: KeyLockMode) -> Os<()> {
     let how = match mode {
-        KeyLockMode::Shared => libc::LOCK_SH,
+        KeyLockMode::InTurn | KeyLockMode::Shared => libc::LOCK_SH,
         KeyLockMode::Exclusive => libc::LOCK_EX,
     };
     // SAFETY: no memory is passed.
@@ -48,7 +50,7 @@ pub fn ofd_is_locked(fd: BorrowedFd, byte: u64) -> Os<bool> {
 /// exclude other users of the same descriptor.
 pub fn ofd_lock(fd: BorrowedFd, byte: u64, mode: KeyLockMode) -> Os<()> {
     let kind = match mode {
-        KeyLockMode::Shared => libc::F_RDLCK,
+        KeyLockMode::InTurn | KeyLockMode::Shared => libc::F_RDLCK,
         KeyLockMode::Exclusive => libc::F_WRLCK,
     };
     retry("fcntl", || ofd(fd, byte, kind)).map(drop)

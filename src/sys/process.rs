@@ -78,9 +78,14 @@ impl Deadline {
         Deadline { began: monotonic_ns(), patience }
     }
 
+    /// Time since it began.
+    pub fn waited(&self) -> Duration {
+        Duration::from_nanos(monotonic_ns().abs_diff(self.began))
+    }
+
     /// Time left until then.
     pub fn left(&self) -> Duration {
-        self.patience.saturating_sub(Duration::from_nanos(monotonic_ns().abs_diff(self.began)))
+        self.patience.saturating_sub(self.waited())
     }
 
     pub fn is_over(&self) -> bool {

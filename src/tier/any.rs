@@ -56,15 +56,6 @@ impl Draft {
         }
     }
 
-    /// Stamps a draft that is whole, so that no two blobs of a key are alike even where the kernel's clock is coarse
-    /// and inode numbers come back, as on disks.
-    pub fn finish(&self) -> Result<(), Fault> {
-        match self {
-            Draft::Dir(draft) if draft.in_memory => Ok(()),
-            _ => self.stamp(crate::sys::clock_ns(libc::CLOCK_REALTIME)),
-        }
-    }
-
     /// Sets its time.
     pub fn stamp(&self, at_ns: u64) -> Result<(), Fault> {
         match self {
@@ -72,6 +63,17 @@ impl Draft {
                 crate::sys::set_modified(draft.file.as_fd(), at_ns).map_err(|e| Fault::os(e, "stamping a blob"))
             }
             Draft::Memory(_) => Ok(()), // gets its time when it is published
+        }
+    }
+
+    /// Sets its time to now, and in any case later than `old`: as the filesystem keeps it, which may be in whole seconds.
+    pub fn stamp_after(&self, old: u64) -> Result<(), Fault> {
+        self.stamp(crate::sys::clock_ns(libc::CLOCK_REALTIME).max(old.saturating_add(1)))?;
+        let Draft::Dir(draft) = self else { return Ok(()) };
+        let kept = crate::sys::stat_fd(draft.file.as_fd()).map_err(|e| Fault::os(e, "stamping a blob"))?;
+        match kept.modified_ns <= old {
+            true => self.stamp(old.saturating_add(1_000_000_000)),
+            false => Ok(()),
         }
     }
 }

@@ -37,7 +37,7 @@ impl Found {
 
 /// A blob held open: its bytes stay, whatever happens to its name.
 pub enum Blob {
-    File(crate::sys::Fd, Found),
+    File(crate::sys::BlobFd, Found),
     Memory(Shared<memory::Bytes>),
 }
 

@@ -80,6 +80,17 @@ ssize_t pread64(int fd, void *buf, size_t n, off64_t offset)
     return got;
 }
 
+static _Thread_local int refuse_mapping; /* with this errno */
+
+void *mmap64(void *at, size_t len, int may, int how, int fd, off64_t from)
+{
+    if (refuse_mapping && fd >= 0) {
+        errno = refuse_mapping;
+        return MAP_FAILED;
+    }
+    return (void *)syscall(SYS_mmap, at, len, may, how, fd, from);
+}
+
 int clock_gettime(clockid_t clock, struct timespec *now)
 {
     int answer = (int)syscall(SYS_clock_gettime, clock, now);
@@ -1341,6 +1352,161 @@ static void forked_amid_a_blob(void)
     CHECK_NOTHING_LEFT(a);
 }
 
+/* ---- who waits, and for what ---- */
+
+/* The byte of the lock file that is a key's: FNV-1a of the store's name, a slash and the key. */
+static off_t byte_of(const char *name)
+{
+    uint64_t hash = 0xCBF29CE484222325u;
+    for (; *name; name++)
+        hash = (hash ^ (unsigned char)*name) * 0x100000001B3u;
+    return (off_t)(hash >> 2);
+}
+
+static int is_locked(int fd, off_t byte)
+{
+    struct flock range = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    SYS(fcntl(fd, F_OFD_GETLK, &range));
+    return range.l_type != F_UNLCK;
+}
+
+static void store_k(void *arg)
+{
+    vfs_t *s = open_on(arg);
+    CHECK_OK(put(s, "k", 100, 1, VFS_PERSIST));
+    QUIET(vfs_close(s));
+}
+
+/* A writer that was stopped while it waited holds nothing that a reader needs. */
+static void stopped_waiter(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    char *both = list_of(a, b);
+    store = open_on(both);
+    const char *file = say("%s/\\lock", own_tier_dir(a, geteuid()));
+    int ours = open(file, O_RDWR | O_CLOEXEC), look = open(file, O_RDWR | O_CLOEXEC), state;
+    off_t byte = byte_of("harness/k");
+    struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    CHECK(ours >= 0 && look >= 0);
+    SYS(fcntl(ours, F_OFD_SETLK, &range));
+    pid_t writer = start_child(store_k, both);
+    long long until = now_ms() + PATIENCE_MS;
+    while (!is_locked(look, byte | (off_t)1 << 62)) {
+        CHECK(now_ms() < until);
+        nap(1);
+    }
+    SYS(kill(writer, SIGSTOP));
+    CHECK_INT(waitpid(writer, &state, WUNTRACED), writer);
+    CHECK(WIFSTOPPED(state) && is_locked(look, byte | (off_t)1 << 62));
+    range.l_type = F_UNLCK; /* (the writer has inherited the descriptor) */
+    SYS(fcntl(ours, F_OFD_SETLK, &range));
+    CHECK_ABSENT(store, "k");
+    SYS(kill(writer, SIGCONT));
+    JOIN(writer);
+    close(ours);
+    close(look);
+    CHECK_VALUE(store, "k", 100, 1);
+    CHECK_OK(vfs_remove(store, "k"));
+    QUIET(vfs_close(store));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* What many writers of one key at a time needed is not looked into for ever after. */
+static void many_writers(void)
+{
+    enum { WRITERS = 300 };
+    const char *a = dir_of("a"), *owners = path_of(say("a/vfs1-%u/harness/owners", (unsigned)geteuid()));
+    static vfs_writer_t *writers[WRITERS];
+    store = open_on(a);
+    for (int i = 0; i < WRITERS; i++) {
+        CHECK_OK(vfs_create(store, "k", 0, VFS_REPLACE, &writers[i]));
+        CHECK_OK(vfs_write(writers[i], "x", 1));
+    }
+    DIR *d = opendir(owners);
+    struct dirent *entry;
+    char room[PATH_MAX] = "";
+    while (d && (entry = readdir(d)))
+        if (entry->d_name[0] != '.')
+            snprintf(room, sizeof room, "%.2000s/%.255s", owners, entry->d_name);
+    CHECK(d && closedir(d) == 0);
+    CHECK_INT(entries_in(room), WRITERS); /* one of them is the room's own file */
+    CHECK_OK(vfs_seal(writers[200]));
+    for (int i = 0; i < WRITERS; i++)
+        if (i != 200)
+            QUIET(vfs_abort(writers[i]));
+    CHECK_INT(flags_of(store, "k"), VFS_STAT_OWNED);
+    CHECK_OK(put(store, "k", 100, 2, VFS_REPLACE)); /* in the room itself again */
+    CHECK_INT(flags_of(store, "k"), VFS_STAT_OWNED);
+    vfs_writer_t *last[20];
+    for (int i = 0; i < 20; i++)
+        CHECK_OK(vfs_create(store, "other", 0, 0, &last[i]));
+    for (int i = 0; i < 20; i++)
+        QUIET(vfs_abort(last[i]));
+    CHECK(entries_in(room) < 220);
+    CHECK_OK(vfs_remove(store, "k"));
+    for (int i = 0; i < WRITERS; i++)
+        CHECK_OK(vfs_create(store, "k", 0, VFS_REPLACE, &writers[i]));
+    for (int i = 0; i < WRITERS; i++)
+        QUIET(vfs_abort(writers[i]));
+    CHECK(entries_in(room) <= 8);
+    QUIET(vfs_close(store));
+    CHECK_NOTHING_LEFT(a);
+}
+
+static _Atomic pid_t forked_once;
+
+static void fork_once(void *user, int32_t level, const char *message)
+{
+    (void)user, (void)level, (void)message;
+    if (forked_once == 0 && steps->parent) {
+        pid_t pid = fork();
+        SYS(pid);
+        forked_once = pid ? pid : -1;
+    }
+}
+
+/* The child of a host that forks while it hears of a refusal changes nothing by the call that it is in. */
+static void forked_in_log(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    vfs_options_t options = VFS_OPTIONS_INIT;
+    char list[2 * PATH_MAX];
+    snprintf(list, sizeof list, "%s?max=10,%s", a, b);
+    options.tiers = list;
+    options.name = "harness";
+    options.log = fork_once;
+    CHECK_OK(vfs_open(&options, &store));
+    steps->parent = 1;
+    int32_t status = put(store, "k", 1000, 1, 0);
+    if (forked_once == -1) {
+        leave_at_end();
+        CHECK_INT(status, VFS_ERR_FORKED);
+        QUIET(vfs_close(store));
+        exit(0);
+    }
+    CHECK(forked_once > 0);
+    CHECK_INT(status, VFS_OK);
+    JOIN(forked_once);
+    QUIET(vfs_close(store));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* A host that locks all its memory, and may lock no more, is told so. */
+static void locked_memory(void)
+{
+    const char *a = dir_of("a");
+    vfs_view_t view = {NULL, 0, NULL};
+    store = open_on(a);
+    CHECK_OK(put(store, "k", 1000, 1, 0));
+    refuse_mapping = EAGAIN;
+    CHECK_IS(vfs_map(store, "k", &view, NULL), VFS_ERR_NO_MEMORY);
+    refuse_mapping = 0;
+    QUIET(vfs_close(store));
+    CHECK_NOTHING_LEFT(a);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -1382,6 +1548,10 @@ int main(int argc, char **argv)
         {"many-mounts", many_mounts},
         {"not-taken-back", not_taken_back},
         {"forked-amid-a-blob", forked_amid_a_blob},
+        {"stopped-waiter", stopped_waiter},
+        {"many-writers", many_writers},
+        {"forked-in-log", forked_in_log},
+        {"locked-memory", locked_memory},
     };
     start(argc, argv);
     steps = shared_memory(sizeof *steps);

@@ -34,7 +34,7 @@ fn entry(part: &[u8]) -> Option<Tier> {
         b"memory" => None,
         _ if place.first() == Some(&b'/') && place.len() < 4096 => {
             let text: String = place.iter().map(|&byte| char::from(byte)).collect();
-            let decoded = text.replace("%2C", ",").replace("%2c", ",");
+            let decoded = text.replace("%2C", ",").replace("%2c", ",").replace("%3F", "?").replace("%3f", "?");
             Some(decoded.chars().map(|char| char as u8).collect())
         }
         _ => return None,

@@ -184,7 +184,7 @@ pub struct Context {
 
     /// The store's tiers, such as "shm,/var/tmp?max=2G" [default: $VFS_TIERS, else shm,/var/tmp,/tmp]
     ///
-    /// A comma-separated list of "shm", which is /dev/shm, and absolute directories; a comma in a path is %2C. Each may
+    /// A comma-separated list of "shm", which is /dev/shm, and absolute directories; in a path %2C is a comma. Each may
     /// be followed by ?max=SIZE, ?reserve=SIZE or ?reserve=PERCENT%, or both, joined by &. "memory" is left out: each
     /// process has its own.
     #[arg(long, value_name = "LIST", global = true)]

@@ -4,9 +4,12 @@ use super::ground::{absent, found};
 use super::{DirTier, GROUND_TRIES, Hold};
 use crate::error::Fault;
 use crate::key::Key;
-use crate::sys::{self, KeyLockMode, Open, Region};
+use crate::sys::{self, BlobFd, KeyLockMode, Open, Region};
 use crate::tier::{Blob, Found, Publish, Tier};
 use std::os::fd::AsFd;
+
+/// A blob of so many bytes is read for so long that a fork may well come in between.
+const LONG_TO_READ: u64 = 64 << 10;
 
 impl Tier for DirTier {
     type Hold = Hold;
@@ -22,8 +25,12 @@ impl Tier for DirTier {
             Ok(file) => file,
             Err(e) => return absent(e, opening),
         };
-        let meta = sys::stat_fd(file.as_fd()).map_err(|e| Fault::os(e, opening))?;
-        Ok(Some(Blob::File(file, found(&meta)?)))
+        let found = found(&sys::stat_fd(file.as_fd()).map_err(|e| Fault::os(e, opening))?)?;
+        let file = match found.size {
+            ..LONG_TO_READ => BlobFd::Brief(file),
+            _ => BlobFd::noted(file).map_err(|_| Fault::memory(opening))?,
+        };
+        Ok(Some(Blob::File(file, found)))
     }
 
     fn look(&self, key: &Key) -> Result<Option<Found>, Fault> {
@@ -83,7 +90,7 @@ impl Tier for DirTier {
         if let Err(e) = sys::write_all(draft.file.as_fd(), data, draft.len) {
             draft.uncharge(more);
             let free = sys::space(draft.file.as_fd()).ok().map(|space| space.free_bytes);
-            let _ = sys::truncate(draft.file.as_fd(), draft.len); // gives back what was written of it
+            draft.torn = sys::truncate(draft.file.as_fd(), draft.len).is_err(); // gives back what was written of it
             return Err(Fault { free, ..Fault::os(e, "writing a blob") });
         }
         draft.len += more;
@@ -111,7 +118,9 @@ impl Tier for DirTier {
         draft.uncharge(more);
         if reserved.is_ok() {
             // It made the file longer: what is not handed out must not become part of the blob.
-            sys::truncate(draft.file.as_fd(), draft.len).map_err(|e| Fault::os(e, "giving back what was reserved"))?;
+            let given_back = sys::truncate(draft.file.as_fd(), draft.len);
+            draft.torn = given_back.is_err();
+            given_back.map_err(|e| Fault::os(e, "giving back what was reserved"))?;
         }
         match reserved {
             Err(libc::EOPNOTSUPP | libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::EINTR) => {
@@ -133,6 +142,9 @@ impl Tier for DirTier {
         let publishing = |e| Fault::os(e, "publishing a blob");
         if hold.ground.owners_ident != draft.room.ground.owners_ident {
             return Err(publishing(libc::ESTALE));
+        }
+        if draft.torn {
+            sys::truncate(draft.file.as_fd(), draft.len).map_err(publishing)?;
         }
         draft.begin_change();
         let room = draft.room.dir()?;

@@ -161,6 +161,7 @@ impl Budget {
             && self.recounted_at.compare_exchange(last, now, SeqCst, SeqCst).is_ok()
         {
             self.recount(recount);
+            self.recounted_at.store(sys::monotonic_ns(), SeqCst); // of many blobs it takes long
             if self.try_charge(bytes, max) {
                 return Ok(());
             }

@@ -9,7 +9,7 @@ pub struct Draft {
     pub room: Shared<Room>,
     pub sub: u32,
     pub key: Key,
-    pub file: sys::Fd,
+    pub file: sys::BlobFd,
     /// Bytes written.
     pub len: u64,
     /// Bytes reserved or written, as the budget knows them.
@@ -19,6 +19,8 @@ pub struct Draft {
     pub published: bool,
     /// It is being published, and what it replaces not counted off yet: until it goes.
     pub changing: bool,
+    /// Bytes that were refused are in the file, and could not be taken out.
+    pub torn: bool,
     pub in_memory: bool,
     pub kin: Kin,
 }

@@ -233,6 +233,7 @@ impl DirTier {
             budget: self.budget.clone(),
             published: false,
             changing: false,
+            torn: false,
             in_memory: ground.in_memory,
             kin: self.kin,
         };
@@ -456,7 +457,7 @@ impl DirTier {
             None => ground.lock().map_err(locking)?,
         };
         // Readers that come and go without end would keep a writer out for ever.
-        if mode == KeyLockMode::Shared && sys::ofd_is_locked(fd, number | TURN).map_err(locking)? {
+        if mode == KeyLockMode::InTurn && sys::ofd_is_locked(fd, number | TURN).map_err(locking)? {
             return Ok(None);
         }
         match sys::ofd_lock(fd, number, mode) {

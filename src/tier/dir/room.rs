@@ -4,7 +4,7 @@ use super::ground::{Ground, Path, is_closed_dir, make_own_dir, path};
 use crate::error::Fault;
 use crate::key::Key;
 use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::sys::sync::{Mutex, PoisonError};
+use crate::sys::sync::{Mutex, MutexGuard, PoisonError};
 use crate::sys::{self, Ident, KeyLockMode, LockFd, Meta, Names, Open, Os, Shared, Text};
 use std::ffi::CStr;
 use std::fmt::Write;
@@ -15,6 +15,8 @@ use std::time::Duration;
 const TRIES: usize = 64;
 /// Drafts of one key that an owner can have at once.
 const SUB_ROOMS: u32 = 10_000;
+/// Sub-rooms that stay, empty or not.
+const SUBS_KEPT: u32 = 8;
 
 pub struct Room {
     dir: LockFd,
@@ -24,7 +26,7 @@ pub struct Room {
     /// Sub-rooms made so far: `\1` to `\N`.
     subs: AtomicU32,
     links: AtomicU64,
-    /// Names of drafts that this process is writing. A file's name is no proof of that: somebody may delete it, and a
+    /// Names of drafts that this process is writing, sorted. A file's name is no proof of that: somebody may delete it, and a
     /// draft that took the name would be published, half written, in place of the first.
     drafts: Mutex<Vec<(Key, u32)>>,
     /// The process's umask takes bits of 0600 from new files: give them back.
@@ -120,13 +122,11 @@ impl Room {
 
     /// A new file for a draft of `key`, under the key's own name, in the first sub-room where that is free. The name is
     /// the draft's until [`Room::end_draft`].
-    pub fn new_file(&self, key: &Key) -> Result<(sys::Fd, u32), Fault> {
+    pub fn new_file(&self, key: &Key) -> Result<(sys::BlobFd, u32), Fault> {
         let making = |e| Fault::os(e, "making a draft");
         let dir = self.dir()?;
-        for sub in 0..SUB_ROOMS {
-            if !self.begin_draft(key, sub)? {
-                continue;
-            }
+        let mut from = 0;
+        while let Some(sub) = self.begin_draft(key, from)? {
             match self.try_file(dir, key, sub) {
                 Ok(Some(fd)) => return Ok((fd, sub)),
                 Ok(None) => self.end_draft(key, sub),
@@ -135,30 +135,60 @@ impl Room {
                     return Err(making(e));
                 }
             }
+            from = sub + 1;
         }
         Err(Fault::os(libc::EMLINK, "making a draft: too many of one key"))
     }
 
-    /// Takes a name for a draft; false where another draft has it.
-    fn begin_draft(&self, key: &Key, sub: u32) -> Result<bool, Fault> {
-        let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
-        if drafts.contains(&(*key, sub)) {
-            return Ok(false);
+    fn drafts(&self) -> MutexGuard<'_, Vec<(Key, u32)>> {
+        self.drafts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the first name for a draft, from this sub-room on, that no other draft has.
+    fn begin_draft(&self, key: &Key, from: u32) -> Result<Option<u32>, Fault> {
+        let mut drafts = self.drafts();
+        let mut at = drafts.partition_point(|draft| *draft < (*key, from));
+        let mut sub = from;
+        while drafts.get(at) == Some(&(*key, sub)) {
+            (at, sub) = (at + 1, sub + 1);
         }
-        sys::try_push(&mut drafts, (*key, sub)).map_err(|_| Fault::memory("making a draft"))?;
-        Ok(true)
+        if sub >= SUB_ROOMS {
+            return Ok(None);
+        }
+        drafts.try_reserve(1).map_err(|_| Fault::memory("making a draft"))?;
+        drafts.insert(at, (*key, sub));
+        Ok(Some(sub))
     }
 
     /// Gives a draft's name back: it is a blob's link now, or gone.
     pub fn end_draft(&self, key: &Key, sub: u32) {
-        let mut drafts = self.drafts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = drafts.iter().position(|draft| *draft == (*key, sub)) {
-            drafts.swap_remove(at);
+        let mut drafts = self.drafts();
+        if let Ok(at) = drafts.binary_search(&(*key, sub)) {
+            drafts.remove(at);
+        }
+        if sub > SUBS_KEPT {
+            self.remove_empty_subs(&drafts);
+        }
+    }
+
+    /// Gives up what many drafts of one key at a time needed: who looks for a blob of ours looks into each sub-room. No
+    /// draft begins meanwhile.
+    fn remove_empty_subs(&self, drafts: &[(Key, u32)]) {
+        loop {
+            let last = self.subs.load(Ordering::Acquire);
+            if last <= SUBS_KEPT || drafts.iter().any(|&(_, sub)| sub == last) {
+                return;
+            }
+            let removed = self.dir.borrow().and_then(|dir| sys::remove_dir(dir, sub_room(last).as_c_str()));
+            if !matches!(removed, Ok(()) | Err(libc::ENOENT)) {
+                return;
+            }
+            self.subs.store(last - 1, Ordering::Release);
         }
     }
 
     /// The file for a draft; `None` where the name is taken.
-    fn try_file(&self, dir: BorrowedFd, key: &Key, sub: u32) -> Os<Option<sys::Fd>> {
+    fn try_file(&self, dir: BorrowedFd, key: &Key, sub: u32) -> Os<Option<sys::BlobFd>> {
         if sub > self.subs.load(Ordering::Acquire) {
             self.make_sub_room(sub)?;
         }
@@ -170,16 +200,14 @@ impl Room {
             }
             answer => answer,
         };
-        match opened {
-            Err(libc::EEXIST) => Ok(None),
-            Err(e) => Err(e),
-            Ok(fd) => {
-                if self.fix_mode {
-                    sys::set_mode(fd.as_fd(), 0o600)?;
-                }
-                Ok(Some(fd))
-            }
-        }
+        let made = match opened {
+            Err(libc::EEXIST) => return Ok(None),
+            answer => answer?,
+        };
+        let ready = if self.fix_mode { sys::set_mode(made.as_fd(), 0o600) } else { Ok(()) };
+        ready.and_then(|()| sys::BlobFd::noted(made)).map(Some).inspect_err(|_| {
+            let _ = sys::unlink(dir, path.as_c_str()); // else it goes with the room
+        })
     }
 
     fn make_sub_room(&self, sub: u32) -> Os<()> {
@@ -221,7 +249,14 @@ fn probe(dir: &LockFd) -> Result<bool, Fault> {
     let trying = |e| Fault::os(e, "trying whether the filesystem has links");
     let dir = dir.borrow().map_err(trying)?;
     let file = sys::open(Some(dir), PROBE, Open::New).map_err(trying)?;
-    let tried = sys::link(dir, PROBE, dir, PROBE_LINK).and_then(|()| sys::unlink(dir, PROBE_LINK));
+    // Whose a blob is is told by its links: a filesystem that knows files by their paths, as many in user space do, says of
+    // two links that they are two files, or knows of the second one late.
+    let tried = sys::link(dir, PROBE, dir, PROBE_LINK).and_then(|()| {
+        let names = [PROBE, PROBE_LINK].map(|name| sys::stat(Some(dir), name));
+        sys::unlink(dir, PROBE_LINK)?;
+        let [one, two] = [names[0]?, names[1]?];
+        if one.ident == two.ident && one.links == 2 && two.links == 2 { Ok(()) } else { Err(libc::EOPNOTSUPP) }
+    });
     let mode = sys::stat_fd(file.as_fd()).map(|meta| meta.permissions());
     sys::unlink(dir, PROBE).and(tried).map_err(trying)?;
     Ok(mode.map_err(trying)? != 0o600)
