@@ -45,6 +45,24 @@ fn threads_exclude_each_other_on_one_key() {
     });
 }
 
+/// It need not wait for another thread to let go of what it does not ask for.
+#[test]
+fn who_waits_for_a_key_gets_it_whoever_else_waits() {
+    loom::model(|| {
+        let table = Arc::new(KeyTable::new());
+        let held = [1, 2].map(|number| table.take(number, FOR_EVER).unwrap());
+        let others = [1, 2].map(|number| {
+            let table = table.clone();
+            loom::thread::spawn(move || drop(table.take(number, FOR_EVER).unwrap()))
+        });
+        let ([first, second], [waits_for_first, waits_for_second]) = (held, others);
+        drop(second);
+        waits_for_second.join().unwrap();
+        drop(first);
+        waits_for_first.join().unwrap();
+    });
+}
+
 /// Loom fails where a thread waits and nobody will wake it.
 #[test]
 fn each_thread_that_waits_for_a_full_table_gets_in() {
@@ -110,19 +128,20 @@ fn of_two_threads_one_may_say_it() {
 fn a_budget_is_not_overdrawn_and_all_comes_back() {
     loom::model(|| {
         let budget = Arc::new(Budget::new(Some(10), Reserve::Bytes(0)));
-        let both = Arc::new(Guarded(UnsafeCell::new(0)));
-        let work = |budget: &Budget, both: &Guarded| {
+        let held = Arc::new(AtomicU64::new(0));
+        let work = |budget: &Budget, held: &AtomicU64| {
             let charged = budget.charge(6, || None).is_ok();
             if charged {
-                both.enter(); // one at a time fits
+                assert_eq!(held.fetch_add(6, SeqCst), 0, "one at a time fits");
                 budget.published(6, 6, false);
+                held.fetch_sub(6, SeqCst);
                 budget.removed(6);
             }
             charged
         };
-        let (other, theirs) = (budget.clone(), both.clone());
+        let (other, theirs) = (budget.clone(), held.clone());
         let other = loom::thread::spawn(move || work(&other, &theirs));
-        let ours = work(&budget, &both);
+        let ours = work(&budget, &held);
         assert!(ours | other.join().unwrap(), "neither was let in");
         assert_eq!(budget.left(), Some(10));
     });

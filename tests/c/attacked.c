@@ -768,6 +768,7 @@ static void switched(void)
     CHECK_VALUE(store, "kept", 100, 2);
     CHECK_OK(vfs_remove(store, "kept"));
     lead_to(b);
+    CHECK_ABSENT(store, "absent"); /* it knows where its path leads now */
     /* closing it empties both, and waits for who holds the key where it led before */
     pid_t child = start_child(holding, (void *)(uintptr_t)a);
     AWAIT(&steps->child, 1);

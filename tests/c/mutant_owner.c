@@ -457,6 +457,26 @@ static void killed_making(void)
     CHECK_NOTHING_LEFT(a);
 }
 
+/* ---- what is being written is no blob yet, and is counted once ---- */
+
+static void drafts_uncounted(void)
+{
+    const char *a = dir_of("a");
+    vfs_t *s = open_on(say("%s?max=1000", a));
+    vfs_writer_t *w = NULL;
+    CHECK_OK(put(s, "k", 100, 1, 0));
+    CHECK_OK(vfs_create(s, "k", 0, VFS_REPLACE, &w));
+    CHECK_OK(vfs_write(w, "abcdefgh", 8));
+    CHECK_INT(tier_stat(s, 0).blobs, 1);
+    CHECK_INT(tier_stat(s, 0).bytes, 100);
+    CHECK_IS(put(s, "l", 893, 2, 0), VFS_ERR_NO_SPACE); /* adds up anew */
+    CHECK_OK(put(s, "l", 892, 2, 0));
+    CHECK_INT(tier_stat(s, 0).blobs, 2);
+    QUIET(vfs_abort(w));
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
 /* ---- memory counts what it holds: no more, and no less ---- */
 
 static void memory_max(void)
@@ -503,7 +523,7 @@ int main(int argc, char **argv)
                  {"refused-uncounted", refused_uncounted}, {"lacking-part", lacking_part},
                  {"many-handles", many_handles}, {"told-early", told_early},
                  {"memory-max", memory_max}, {"no-room", no_room},
-                 {"killed-making", killed_making}};
+                 {"killed-making", killed_making}, {"drafts-uncounted", drafts_uncounted}};
     start(argc, argv);
     unsigned fds = descriptors();
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {

@@ -9,6 +9,7 @@
 static _Thread_local void (*on_open)(const char *path, int flags);     /* after it */
 static _Thread_local void (*on_lock)(void);                           /* before a key's lock is tried */
 static _Thread_local void (*on_unlink)(const char *path);             /* before it */
+static _Thread_local void (*on_make)(void);                           /* before a directory is made */
 static _Thread_local void (*on_write)(void);                          /* after it */
 static _Thread_local void (*on_room)(int fd, int how, int failed);    /* after a whole file was locked, or not */
 static _Atomic int refuse_links, refuse_room_locks, refuse_key_locks; /* with this errno */
@@ -104,6 +105,13 @@ int fstatat(int dir, const char *path, struct stat *st, int flags)
     if (on_look)
         on_look();
     return (int)syscall(SYS_newfstatat, dir, path, st, flags);
+}
+
+int mkdirat(int dir, const char *path, mode_t how)
+{
+    if (on_make)
+        on_make();
+    return (int)syscall(SYS_mkdirat, dir, path, how);
 }
 
 int unlinkat(int dir, const char *path, int flags)
@@ -629,6 +637,76 @@ static void small_parts(void)
     CHECK_NOTHING_LEFT(b);
 }
 
+/* ---- a key that is not found where a tier cannot be locked may be there: that is no VFS_ERR_NOT_FOUND ---- */
+
+static void unlocked_miss(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    vfs_t *s = open_on(say("%s,%s", a, b));
+    refuse_key_locks = EIO;
+    CHECK_IS(vfs_remove(s, "absent"), VFS_ERR_IO);
+    refuse_key_locks = 0;
+    CHECK_IS(vfs_remove(s, "absent"), VFS_ERR_NOT_FOUND);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* ---- two that make the same directories at a time both have them ---- */
+
+static int makes, make_at;
+
+static void make_too(void)
+{
+    if (++makes != make_at)
+        return;
+    on_make = NULL;
+    vfs_t *s = open_on(path_of("a"));
+    CHECK_OK(put(s, "theirs", 100, 1, 0));
+    QUIET(vfs_close(s));
+    on_make = make_too;
+}
+
+static void made_twice(void)
+{
+    const char *a = dir_of("a");
+    for (make_at = 1; make_at == 1 || makes >= make_at; make_at++) {
+        if (make_at > 1)
+            remove_tree(own_tier_dir(a, geteuid()));
+        makes = 0;
+        on_make = make_too;
+        vfs_t *s = open_on(a);
+        CHECK_OK(put(s, "k", 100, 1, 0));
+        on_make = NULL;
+        CHECK_VALUE(s, "k", 100, 1);
+        QUIET(vfs_close(s));
+        CHECK_NOTHING_LEFT(a);
+    }
+    CHECK(make_at > 4);
+}
+
+/* ---- a draft that comes into a room while it is emptied goes too ---- */
+
+static void come_late(const char *path)
+{
+    if (strlen(path) != 16) /* a room's name */
+        return;
+    on_unlink = NULL;
+    SYS(mknod(say("%s/harness/owners/%s/late", own_tier_dir(path_of("a"), geteuid()), path), S_IFREG | 0600, 0));
+}
+
+static void late_draft(void)
+{
+    const char *a = dir_of("a");
+    vfs_t *s = open_on(a);
+    CHECK_OK(put(s, "k", 100, 1, 0));
+    on_unlink = come_late;
+    CHECK_OK(vfs_shutdown(s));
+    CHECK(on_unlink == NULL);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(a);
+}
+
 /* ---- a big blob asks for room before it is written: memory is not filled to its brim before it goes elsewhere ---- */
 
 static void big_asks_first(void)
@@ -733,6 +811,8 @@ int main(int argc, char **argv)
         {"control-group", control_group},     {"log-and-close", log_and_close},
         {"no-reservation", no_reservation},   {"removed-amid-read", removed_amid_read},
         {"big-asks-first", big_asks_first},   {"owned-no-more", owned_no_more},
+        {"unlocked-miss", unlocked_miss},     {"made-twice", made_twice},
+        {"late-draft", late_draft},
     };
     start(argc, argv);
     unsigned fds = descriptors();

@@ -1,5 +1,5 @@
-/* A listing whose calls of the operating system fail: it says what it could not list, and loses nothing else. One MODE
- * a case. */
+/* Readers and listings whose calls of the operating system fail, or meet other readers: they say what they could not
+ * see, and lose nothing else. One MODE a case. */
 #include "harness.h"
 
 #include "between.h"
@@ -114,9 +114,58 @@ static void orphans(vfs_t *s)
     CHECK_OK(vfs_remove(s, "kept"));
 }
 
+/* Its directories go under a listing: they hold nothing any more, which is no failure. */
+static void deleted(vfs_t *s)
+{
+    vfs_list_t *list = NULL;
+    vfs_stat_t stat = VFS_STAT_INIT;
+    const char *key = NULL;
+    vfs_t *lost = open_on(dir_of("lost"));
+    CHECK_OK(vfs_list_open(lost, &list));
+    remove_tree(own_tier_dir(path_of("lost"), geteuid()));
+    CHECK_IS(vfs_list_next(list, &key, &stat), VFS_ERR_NOT_FOUND);
+    QUIET(vfs_list_close(list));
+    QUIET(vfs_close(lost));
+    CHECK_NOTHING_LEFT(path_of("lost"));
+    remove_tree(path_of("lost"));
+    CHECK_IS(vfs_has(s, "above-0"), 1);
+}
+
+/* At each call of a reader that looks under the key's lock, another one looks too. */
+static vfs_t *second;
+
+static void look_too(const char *name)
+{
+    (void)name;
+    calls++;
+    CHECK_IS(vfs_has(second, "absent"), 0);
+}
+
+static void two_readers(vfs_t *s)
+{
+    second = open_on(say("%s,%s", path_of("a"), path_of("b")));
+    before_call = look_too;
+    int has = vfs_has(s, "absent");
+    before_call = NULL;
+    CHECK_INT(has, 0);
+    CHECK(calls > 5);
+    QUIET(vfs_close(second));
+}
+
 int main(int argc, char **argv)
 {
+    static const struct {
+        const char *name;
+        void (*run)(vfs_t *s);
+    } modes[] = {{"unread", unread}, {"without-descriptors", without_descriptors}, {"orphans", orphans},
+                 {"deleted", deleted}, {"two-readers", two_readers}};
+    void (*run)(vfs_t *s) = NULL;
     start(argc, argv);
+    for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++)
+        if (strcmp(mode, modes[i].name) == 0)
+            run = modes[i].run;
+    if (!run)
+        FAIL("no such mode");
     const char *a = dir_of("a"), *b = dir_of("b");
     vfs_t *s = open_on(say("%s,%s", a, b)), *below = open_on(b);
     for (int i = 0; i < 3; i++) {
@@ -126,7 +175,7 @@ int main(int argc, char **argv)
     CHECK_INT(listed_all(s), 6);
     unsigned fds = 0;
     for (int round = 0; round < 2; round++) {
-        (strcmp(mode, "unread") == 0 ? unread : strcmp(mode, "orphans") == 0 ? orphans : without_descriptors)(s);
+        run(s);
         CHECK_INT(listed_all(s), 6);
         CHECK(!round || descriptors() <= fds);
         fds = descriptors();
