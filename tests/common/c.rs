@@ -34,6 +34,7 @@ pub const ASAN: &[&str] = &["-fsanitize=address", "-fno-omit-frame-pointer"];
 pub const VALGRIND: &[&str] = &[
     "valgrind",
     "-q",
+    "--fair-sched=yes",
     "--error-exitcode=99",
     "--leak-check=full",
     "--errors-for-leak-kinds=definite",
