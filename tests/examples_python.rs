@@ -100,6 +100,11 @@ fn threads_share_a_store_and_wait_without_stopping_others() {
 }
 
 #[test]
+fn an_interrupted_call_leaves_nothing_behind() {
+    holds("Interrupts");
+}
+
+#[test]
 fn the_binding_is_that_of_the_header() {
     holds("Binding");
 }

@@ -6,6 +6,7 @@ VFS_LIBRARY=target/debug/libvfs.so python3 examples/python/test_vfs.py
 from __future__ import annotations
 
 import array
+import contextlib
 import copy
 import ctypes
 import errno
@@ -36,7 +37,9 @@ import threading
 import time
 import unittest
 import zipfile
+from collections.abc import Iterator
 from typing import Any, Callable
+from unittest import mock
 
 import vfs
 
@@ -1373,6 +1376,45 @@ class Threads(Case):
             writer.write(bytes(8192))
         self.assertEqual(len(refused), 1)
         self.assertEqual(store.read("k"), bytes(8192))
+
+
+class Interrupts(Case):
+    """An interrupt that comes during a call into the library is raised when that returns, with what it made in hand."""
+
+    @contextlib.contextmanager
+    def during(self, owner: object, name: str) -> Iterator[None]:
+        real = getattr(owner, name)
+
+        def interrupted(*args: object) -> None:
+            real(*args)
+            raise KeyboardInterrupt
+
+        with mock.patch.object(owner, name, interrupted), self.assertRaises(KeyboardInterrupt):
+            yield
+
+    def test_what_an_interrupted_call_made_is_given_back(self) -> None:
+        store = self.open()
+        store.store("k", b"bytes")
+        before = descriptors()
+        calls: dict[str, Callable[[], object]] = {
+            "vfs_open": lambda: vfs.Store("other"),
+            "vfs_create": lambda: store.create("new"),
+            "vfs_map": lambda: store.map("k"),
+            "vfs_list_open": store.list,
+        }
+        for name, call in calls.items():
+            with self.subTest(name):
+                with self.during(store._lib, name):
+                    call()
+                gc.collect()
+                self.assertEqual((descriptors(), mapped(self.dir)), (before, 0))
+
+    def test_the_bytes_of_an_interrupted_call_are_let_go(self) -> None:
+        store, data = self.open(), bytearray(b"bytes")
+        with self.during(vfs, "_get_buffer"):
+            store.store("k", data)
+        data.append(0)  # which is a BufferError while anybody looks at them
+        self.assertFalse(store.has("k"))
 
 
 class Binding(Case):

@@ -415,8 +415,8 @@ def _memory_of(data: _Readable, flags: int = _SIMPLE) -> Iterator[tuple[int | No
         if flags & _WRITABLE and whole.readonly:
             raise BufferError("the memory is read-only")
         buffer = _Buffer()
-        _get_buffer(whole, ctypes.byref(buffer), flags)
         try:
+            _get_buffer(whole, ctypes.byref(buffer), flags)
             yield buffer.buf, buffer.len
         finally:
             _release_buffer(ctypes.byref(buffer))
@@ -425,7 +425,9 @@ def _memory_of(data: _Readable, flags: int = _SIMPLE) -> Iterator[tuple[int | No
 class _Handle:
     """Something of the library's, given back when the last reference to this goes.
 
-    Who calls the library with the pointer holds a reference meanwhile, so that it is not freed under the call.
+    Who calls the library with the pointer holds a reference meanwhile, so that it is not freed under the call. What the
+    library makes has its handle before the call that makes it: an interrupt is raised as soon as that returns. Giving back
+    what was not made does nothing.
     """
 
     __slots__ = ("pointer", "_give_back", "_needs")
@@ -892,8 +894,9 @@ class Store(_Held):
             callback = _LOG(hear)
             options.log = ctypes.cast(callback, ctypes.c_void_p)
         out = ctypes.c_void_p()
+        handle = _Handle(out, lib.vfs_close, callback)
         _check(lib, lib.vfs_open(ctypes.byref(options), ctypes.byref(out)))
-        self._handle = _Handle(out.value, lib.vfs_close, callback)
+        self._handle = handle
         _open_stores.add(self)
         _clean_up_in_workers()
 
@@ -983,10 +986,11 @@ class Store(_Held):
     def map(self, key: Text) -> View:
         """Shows a blob's bytes in place, without copying them, however large it is."""
         raw, shown, stat = _key(key), _View(), _new_stat()
+        handle = _Handle(shown, self._lib.vfs_unmap)
         _check(self._lib, self._call(self._lib.vfs_map, raw, ctypes.byref(shown), ctypes.byref(stat)))
         if shown.data is None:
             return View(memoryview(b""), Stat._of(stat))
-        array = _array(shown.data, shown.len, _Handle(shown, self._lib.vfs_unmap))
+        array = _array(shown.data, shown.len, handle)
         return View(memoryview(array).cast("B").toreadonly(), Stat._of(stat))
 
     def create(self, key: Text, size_hint: int = 0, *, replace: bool = False, persist: bool = False) -> Writer:
@@ -994,8 +998,9 @@ class Store(_Held):
         raw = _key(key)
         hint = min(_count(size_hint, "size_hint"), _U64(-1).value)
         out = ctypes.c_void_p()
+        handle = _Handle(out, self._lib.vfs_abort)
         _check(self._lib, self._call(self._lib.vfs_create, raw, hint, _flags(replace, persist), ctypes.byref(out)))
-        return Writer(self._lib, _Handle(out.value, self._lib.vfs_abort), _str(raw))
+        return Writer(self._lib, handle, _str(raw))
 
     def has(self, key: Text) -> bool:
         """Whether a blob has this key; False for what is not a key."""
@@ -1032,8 +1037,9 @@ class Store(_Held):
     def list(self) -> Listing:
         """All blobs, in no order."""
         out = ctypes.c_void_p()
+        handle = _Handle(out, self._lib.vfs_list_close)
         _check(self._lib, self._call(self._lib.vfs_list_open, ctypes.byref(out)))
-        return Listing(self._lib, _Handle(out.value, self._lib.vfs_list_close))
+        return Listing(self._lib, handle)
 
     def reap(self) -> int:
         """Removes what dead owners left, in any of this user's stores on these tiers; tells how many blobs."""
