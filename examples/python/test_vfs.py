@@ -1416,6 +1416,41 @@ class Interrupts(Case):
         data.append(0)  # which is a BufferError while anybody looks at them
         self.assertFalse(store.has("k"))
 
+    def test_a_block_that_an_interrupt_leaves_ends_its_writer(self) -> None:
+        store = self.open()
+        store.store("other", b"")  # which opens what stays open
+        before = descriptors()
+        with self.assertRaises(KeyboardInterrupt), store.create("k") as writer:
+            # As an interrupt leaves it that comes right after this.
+            writer._turn.acquire()
+            raise KeyboardInterrupt
+        self.assertTrue(writer.ended)
+        self.assertEqual((descriptors(), store.has("k")), (before, False))
+
+    def test_a_block_that_an_exception_leaves_frees_nothing_under_another_threads_call(self) -> None:
+        store = self.open()
+        store.store("other", b"")
+        before = descriptors()
+        begun, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+        real, answers = store._lib.vfs_write, []
+
+        def waits(*args: Any) -> int:
+            begun.set()
+            go_on.wait()
+            answers.append(real(*args))
+            return 0
+
+        with mock.patch.object(store._lib, "vfs_write", waits):
+            with self.assertRaises(KeyError), store.create("k") as writer:
+                thread = threading.Thread(target=writer.write, args=(b"bytes",))
+                thread.start()
+                begun.wait()
+                raise KeyError
+            go_on.set()
+            thread.join()
+        self.assertEqual((answers, descriptors(), store.has("k")), ([0], before, False))
+
 
 class Binding(Case):
     def header(self) -> str:

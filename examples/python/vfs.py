@@ -722,7 +722,8 @@ class Writer(_Held, io.BufferedIOBase):
         """Appends the bytes of a bytes-like object; tells how many. After a failure nothing is appended."""
         with self._use(), _memory_of(data) as (address, length):
             self._check_open()
-            _check(self._lib, self._lib.vfs_write(self._ready().pointer, address, length))
+            handle = self._ready()
+            _check(self._lib, self._lib.vfs_write(handle.pointer, address, length))
             self._size += length
             return length
 
@@ -806,13 +807,21 @@ class Writer(_Held, io.BufferedIOBase):
         if self.ended:
             return
         if kind is not None:
-            self.abort()
+            self._give_up()
             return
         try:
             self.seal()
         finally:
             if not self.ended:
-                self.abort()
+                self._give_up()
+
+    def _give_up(self) -> None:
+        try:
+            self.abort()
+        except RuntimeError:
+            # Another thread's call is under way, and holds the handle until it returns; or an interrupt came before a
+            # call could say that it was over.
+            self._handle = None
 
     def __repr__(self) -> str:
         return "<vfs.Writer, ended>" if self.ended else "<vfs.Writer>"
