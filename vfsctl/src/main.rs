@@ -25,7 +25,9 @@ mod transfer;
 use clap::Parser;
 use cli::{Cli, Command};
 use failure::{Answer, Failure};
+use signal_hook::consts::SIGXFSZ;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 fn run(cli: &Cli) -> Answer {
     let context = &cli.context;
@@ -43,6 +45,8 @@ fn run(cli: &Cli) -> Answer {
 }
 
 fn main() -> ExitCode {
+    // Heeded, and so no end of this process, but a failure of the write: a file may not grow so large.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let answer = match Cli::try_parse() {
         Ok(cli) => run(&cli),
         Err(error) => Err(Failure::of_arguments(&error)),
