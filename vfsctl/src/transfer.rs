@@ -251,13 +251,17 @@ fn copy(bytes: &[u8], out: &mut File, mut progress: Progress) -> io::Result<()> 
 /// Makes a file whole or not at all, in the place of one that is there. What is no file, such as a pipe or a device, is
 /// written to as it is.
 fn write_file(bytes: &[u8], file: &Path, writing: impl Fn(io::Error) -> Failure) -> Answer {
-    let file: PathBuf = fs::canonicalize(file).unwrap_or_else(|_| file.into()); // what a link leads to, not the link
     let progress = Progress::new(Some(bytes.len() as u64), true);
-    let before = fs::metadata(&file).ok();
+    let before = fs::metadata(file).ok();
     if before.as_ref().is_some_and(|meta| !meta.is_file()) {
-        let out = File::options().write(true).open(&file);
+        let out = File::options().write(true).open(file);
         return out.and_then(|mut out| copy(bytes, &mut out, progress)).map_err(writing);
     }
+    let file = match before {
+        Some(_) => fs::canonicalize(file),
+        None => followed(file),
+    };
+    let file = file.map_err(&writing)?;
     let dir = match file.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
@@ -287,6 +291,18 @@ fn write_file(bytes: &[u8], file: &Path, writing: impl Fn(io::Error) -> Failure)
         Some(path) => written.and_then(|()| path.persist(&file).map_err(|error| error.error)).map_err(writing),
         None => Err(writing(ErrorKind::Interrupted.into())), // not reached: it is taken once
     }
+}
+
+/// What a link leads to, not the link, though nothing is there yet.
+fn followed(file: &Path) -> io::Result<PathBuf> {
+    let mut file = file.to_path_buf();
+    for _ in 0..40 {
+        match fs::read_link(&file) {
+            Ok(to) => file = file.parent().unwrap_or(Path::new("")).join(to),
+            Err(_) => return Ok(file),
+        }
+    }
+    fs::metadata(&file).map(|_| file) // the system's word on as many
 }
 
 fn hold(path: &Mutex<Option<TempPath>>) -> MutexGuard<'_, Option<TempPath>> {

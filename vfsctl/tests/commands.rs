@@ -173,6 +173,15 @@ fn a_file_is_made_like_any_other_and_takes_a_files_place() {
     assert_eq!(fs::read(ground.path("old")).unwrap(), b"bytes");
     assert_eq!(mode("old"), 0o604);
     assert!(ground.path("link").symlink_metadata().unwrap().is_symlink());
+    // So does one that leads to what is not there yet, over another.
+    fs::create_dir(ground.path("dir")).unwrap();
+    symlink("dir/second", ground.path("first-link")).unwrap();
+    symlink("new", ground.path("dir/second")).unwrap();
+    assert_eq!(ground.run(&["get", "key", "first-link"]).text(), "");
+    assert_eq!(fs::read(ground.path("dir/new")).unwrap(), fs::read(ground.path("old")).unwrap());
+    assert!(ground.path("first-link").symlink_metadata().unwrap().is_symlink());
+    symlink("round", ground.path("round")).unwrap();
+    ground.run(&["get", "key", "round"]).fails(6, "round: ");
     // What is no file is written to.
     assert_eq!(ground.run(&["get", "key", "/dev/null"]).text(), "");
     assert_eq!(ground.run(&["get", "key", "/dev/stdout"]).text(), "bytes");
