@@ -200,6 +200,10 @@ fn curl_gets_blobs_whole_and_in_ranges_and_asks_again_by_etag() {
         assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")), "{method}");
     }
 
+    // What a GET brings along is read and means nothing.
+    assert_eq!(server.curl("plot.png", &["-X", "GET", "-d", "a body"]).body, bytes);
+    assert_eq!(server.curl("plot.png", &["-X", "GET", "-H", "Transfer-Encoding: chunked", "-d", "a body"]).body, bytes);
+
     let all = Some((0, 999));
     for (range, part) in [
         ("bytes=0-0", Some((0, 0))),

@@ -3,6 +3,7 @@
  *   serve PORT [STORE]                    prints its address; ends with SIGINT or SIGTERM
  *   curl -r 0-99 http://127.0.0.1:PORT/plot.png
  *
+ * It asks nobody who they are: any user of this host, and by DNS rebinding any page in a browser on it, can read.
  * GET and HEAD; ETag, If-None-Match; Range of one part, If-Range. The bytes of a blob go from its view to the socket,
  * which is the only copy, and the view stays until they are gone, whatever becomes of the key meanwhile. What shortens
  * a blob's file from outside ends that connection: send answers EFAULT, where touching the view would raise SIGBUS. */
@@ -133,7 +134,7 @@ void *path_end(void *, const char *path, MHD_Connection *) { return const_cast<c
 std::size_t undecoded(void *, MHD_Connection *, char *text) { return std::strlen(text); }
 
 MHD_Result answer(void *arg, MHD_Connection *connection, const char *url, const char *method, const char *version,
-                  const char *, std::size_t *, void **state)
+                  const char *, std::size_t *body, void **state)
 {
     static int begun;
     const auto asked = [&](const char *name) { return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name); };
@@ -148,6 +149,10 @@ MHD_Result answer(void *arg, MHD_Connection *connection, const char *url, const 
         const std::ptrdiff_t gap = version - static_cast<const char *>(*state);
         if (gap > 1 && gap < 0x10000) return queue(connection, MHD_HTTP_BAD_REQUEST, text("this is not a key\n"));
         *state = &begun;
+        return MHD_YES;
+    }
+    if (*body) { /* is read and means nothing */
+        *body = 0;
         return MHD_YES;
     }
     const Path path(url);
