@@ -211,9 +211,12 @@ template <class T, class Pointer>
 inline constexpr bool is_storage<T, Pointer, std::void_t<Data<T>, Size<T>>> =
     std::is_convertible_v<Data<T>, Pointer> && std::is_trivially_copyable_v<std::remove_pointer_t<Data<T>>>;
 
+template <class T> inline constexpr bool is_char = std::is_same_v<T, char>;
+#ifdef __cpp_char8_t
+template <> inline constexpr bool is_char<char8_t> = true;
+#endif
 template <class T> inline constexpr bool is_char_array = false;
-template <std::size_t n> inline constexpr bool is_char_array<char[n]> = true;
-template <std::size_t n> inline constexpr bool is_char_array<const char[n]> = true;
+template <class T, std::size_t n> inline constexpr bool is_char_array<T[n]> = is_char<std::remove_const_t<T>>;
 
 template <auto End> struct Ender {
     template <class T> void operator()(T *handle) const noexcept { End(handle); }
@@ -248,14 +251,14 @@ public:
     {
     }
 
-    /** A string literal, without the NUL at its end. */
-    template <class B = Byte, std::size_t n, std::enable_if_t<std::is_const_v<B>, int> = 0>
-    Span(const char (&literal)[n]) noexcept : Span(literal, n - 1)
+    /** A string literal, or constants of char: without a NUL at the end. */
+    template <class Char, std::size_t n, std::enable_if_t<std::is_const_v<Byte> && detail::is_char<Char>, int> = 0>
+    Span(const Char (&literal)[n]) noexcept : Span(literal, literal[n - 1] ? n : n - 1)
     {
     }
     /** How much of such a buffer counts is not known: say `{buffer, bytes}`. */
-    template <class B = Byte, std::size_t n, std::enable_if_t<std::is_const_v<B>, int> = 0>
-    Span(char (&buffer)[n]) = delete;
+    template <class Char, std::size_t n, std::enable_if_t<std::is_const_v<Byte> && detail::is_char<Char>, int> = 0>
+    Span(Char (&buffer)[n]) = delete;
 
     /** A C string, without the NUL at its end. */
     template <class Text, std::enable_if_t<std::is_const_v<Byte> && (std::is_same_v<Text, const char *> ||

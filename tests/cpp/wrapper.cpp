@@ -53,6 +53,9 @@ template <class T> constexpr bool fills = std::is_constructible_v<vfs::Buffer, T
 static_assert(stores<std::string> && stores<std::string_view> && stores<const char *> && stores<const char (&)[4]>);
 static_assert(stores<std::vector<float>> && stores<std::array<int, 3> &> && stores<int (&)[3]> && stores<vfs::View &>);
 static_assert(!stores<char (&)[4]>, "how much of it counts?");
+#ifdef __cpp_char8_t
+static_assert(stores<const char8_t (&)[4]> && !stores<char8_t (&)[4]>, "as char");
+#endif
 static_assert(!stores<std::deque<char>> && !stores<std::vector<std::string>> && !stores<std::vector<bool>>);
 static_assert(fills<char (&)[4]> && fills<std::string &> && fills<std::vector<int> &>);
 static_assert(!fills<const std::string &> && !fills<std::string_view> && !fills<const char *> && !fills<vfs::View &>);
@@ -121,6 +124,12 @@ static void calls_on(const std::string &tiers)
     std::array<std::uint16_t, 3> numbers = {1, 2, 3};
     store.put("text", text);
     store.put("literal", "a\0b");
+    static const char signature[4] = {'R', 'I', 'F', 'F'};
+    store.put("no NUL", signature);
+    CHECK(store.read<std::string>("no NUL") == "RIFF");
+    store.put("no NUL", u8"caf\u00e9", vfs::replace);
+    CHECK(store.read<std::string>("no NUL") == "caf\xc3\xa9");
+    store.remove("no NUL");
     store.put("c string", c_string);
     store.put("view", std::string_view(text).substr(1));
     store.put("floats", floats);
