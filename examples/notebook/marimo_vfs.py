@@ -51,17 +51,25 @@ class VfsStorage(VirtualFileStorage):
                 yield bytes(data[i : i + chunk_size])
 
     def remove(self, key: str) -> None:
-        self._store.remove_owned([key])
+        self._remove([key])
 
     def shutdown(self, keys: Iterable[str] | None = None) -> None:
         if keys is not None:
-            self._store.remove_owned(list(keys))
+            self._remove(list(keys))
         else:
             self._stale = True
             self._store.shutdown()
 
+    def _remove(self, keys: list[str]) -> None:
+        # Of a store that was shut down nothing is left to be removed, nor of a name that is none.
+        with contextlib.suppress(vfs.BadKey, vfs.Shutdown):
+            self._store.remove_owned(keys)
+
     def has(self, key: str) -> bool:
-        return self._store.has(key)
+        try:
+            return self._store.has(key)
+        except vfs.Shutdown:
+            return False
 
     @property
     def stale(self) -> bool:
@@ -70,10 +78,10 @@ class VfsStorage(VirtualFileStorage):
 
 @contextlib.contextmanager
 def _names() -> Iterator[None]:
-    """A name out of a URL that cannot be a key is one of no file."""
+    """A name out of a URL that cannot be a key is one of no file; a store that was shut down has none."""
     try:
         yield
-    except vfs.BadKey as e:
+    except (vfs.BadKey, vfs.Shutdown) as e:
         raise KeyError(str(e)) from e
 
 

@@ -487,6 +487,13 @@ class Protocol(unittest.TestCase):
         self.storage.shutdown()
         with self.assertRaises(vfs.Shutdown):
             self.storage.store("c", b"c")
+        # As of marimo's own, nothing is there any more, and there is nothing to remove.
+        self.assertFalse(self.storage.has("a"))
+        for call in self.storage.read, lambda key, size: next(self.storage.read_chunked(key, size)):
+            with self.assertRaises(KeyError):
+                call("a", 1)
+        self.storage.remove("a")
+        self.storage.shutdown(["a"])
 
     def test_a_name_that_cannot_be_a_key_is_one_of_no_file(self) -> None:
         for name in "a/b", "../test", "..", "", "a\0b", "x" * 300:
@@ -495,6 +502,8 @@ class Protocol(unittest.TestCase):
             with self.assertRaises(KeyError):
                 next(self.storage.read_chunked(name, 1))
             self.assertFalse(self.storage.has(name))
+            self.storage.remove(name)
+            self.storage.shutdown([name])
 
     def test_all_chunks_are_of_the_file_that_was_there_at_the_first(self) -> None:
         self.storage.store("a", b"old" * 1000)
