@@ -40,6 +40,8 @@ c_tests! {
     what_many_writers_of_a_key_needed_is_given_up: "attacked" "many-writers";
     a_child_forked_by_the_log_callback_changes_nothing: "attacked" "forked-in-log";
     a_host_that_may_lock_no_more_memory_is_told_so: "attacked" "locked-memory";
+    a_tier_that_a_size_hint_passes_over_is_told_of: "attacked" "hints-are-told";
+    memory_that_a_tier_has_no_room_for_is_refused_before_it_is_filled: "attacked" "reserved-within-max";
     times_in_whole_seconds_bring_no_old_value_back: "odd_filesystems" "seconds";
     where_links_do_not_tell_whose_a_blob_is_nothing_is_stored: "odd_filesystems" "links";
 }

@@ -32,7 +32,7 @@ fn program() -> Option<&'static Path> {
         }
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("serve.{}", std::process::id()));
         let output = Command::new(&compiler)
-            .args(["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror", "-O1"])
+            .args(["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror", "-O2"])
             .arg("-I")
             .arg(root.join("include"))
             .arg(root.join("examples/serve/serve.cpp"))

@@ -183,7 +183,10 @@ MHD_Result answer(void *arg, MHD_Connection *connection, const char *url, const 
         auto *const bytes = const_cast<std::byte *>(view->data()); /* only read */
         response = MHD_create_response_from_buffer_with_free_callback_cls(
             static_cast<std::size_t>(part.size), bytes ? bytes + part.first : nullptr, give_back, view);
-        if (!response) give_back(view);
+        if (!response) {
+            give_back(view);
+            return MHD_NO;
+        }
         if (part.ranged) {
             const std::uint64_t last = part.first + part.size - 1;
             std::snprintf(range, sizeof range, "bytes %" PRIu64 "-%" PRIu64 "/%zu", part.first, last, view->size());

@@ -91,7 +91,7 @@ impl<'a> Placement<'a> {
             return Error::new(Code::Exists, "storing a key");
         }
         let error = inner.refusal(&self.refusals).wanting(self.wanted);
-        inner.logger.say_rarely(Level::Error, format_args!("no tier takes blobs: {error}"));
+        inner.logger.say_rarely(Level::Error, format_args!("no tier took a blob: {error}"));
         error
     }
 

@@ -1,5 +1,6 @@
 //! A blob whose bytes come in parts. Its draft moves on when it outgrows its tier, unseen by the caller.
 use super::place::Placement;
+use super::stack::Layer;
 use super::{Flags, Inner};
 use crate::error::{Code, Error, Fault, Result};
 use crate::key::Key;
@@ -55,14 +56,24 @@ impl Writer {
     pub(super) fn new(inner: Shared<Inner>, key: &Key, size_hint: u64, flags: Flags) -> Result<Writer> {
         let mut placement = Placement::new(&inner, key, flags, size_hint)?;
         placement.look_first()?;
-        let roomy = |layer: &super::stack::Layer| match &layer.tier {
-            AnyTier::Dir(tier) => tier.has_room(size_hint).unwrap_or(false),
-            AnyTier::Memory(tier) => tier.left().is_none_or(|left| left >= size_hint),
+        let lacks_room = |layer: &Layer| {
+            let roomy = match &layer.tier {
+                AnyTier::Dir(tier) => tier.has_room(size_hint),
+                AnyTier::Memory(tier) => Ok(tier.left().is_none_or(|left| left >= size_hint)),
+            };
+            let lacking = Fault::os(libc::ENOSPC, "finding room for what a writer will have");
+            roomy.and_then(|roomy| if roomy { Ok(()) } else { Err(lacking) }).err()
         };
         let from = match size_hint {
             0 => 0,
-            _ => inner.stack.layers.iter().position(roomy).unwrap_or(0), // fits nowhere: unknown
+            // What fits nowhere is unknown.
+            _ => inner.stack.layers.iter().position(|layer| lacks_room(layer).is_none()).unwrap_or(0),
         };
+        for layer in &inner.stack.layers[..from] {
+            if let Some(fault) = lacks_room(layer) {
+                layer.health.refused(&layer.place, &inner.logger, &fault, size_hint);
+            }
+        }
         let (index, draft) = placement.draft(from, from, None, &mut |_, _, _| Ok(()))?;
         drop(placement);
         Ok(Writer { inner, key: *key, flags, index, draft: Some(draft), refused: None, region: None })

@@ -225,7 +225,9 @@ impl Tier for MemoryTier {
         })
     }
 
-    fn reserve(&self, _draft: &mut Box<Draft>, len: usize) -> Result<Region, Fault> {
+    fn reserve(&self, draft: &mut Box<Draft>, len: usize) -> Result<Region, Fault> {
+        self.charge(draft, len as u64)?;
+        self.uncharge(draft, len as u64); // until it is appended
         Region::private(len).map_err(|_| Fault::memory("reserving memory for a writer"))
     }
 

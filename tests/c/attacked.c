@@ -1508,6 +1508,65 @@ static void locked_memory(void)
     CHECK_NOTHING_LEFT(a);
 }
 
+static void count_words(void *user, int32_t level, const char *message)
+{
+    (void)level;
+    if (strstr(message, "refuses blobs"))
+        ++*(int *)user;
+}
+
+/* A tier that a size_hint passes over is told of like one that refused. */
+static void hints_are_told(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    vfs_options_t options = VFS_OPTIONS_INIT;
+    vfs_writer_t *w = NULL;
+    int heard = 0;
+    options.tiers = say("%s?max=1K,%s,memory?max=1K,%s", a, path_of("missing"), b);
+    options.name = "harness";
+    options.log = count_words;
+    options.log_user = &heard;
+    CHECK_OK(vfs_open(&options, &store));
+    CHECK_OK(vfs_create(store, "k", 10000, 0, &w));
+    CHECK_OK(vfs_seal(w));
+    CHECK_INT(tier_of(store, "k"), 3);
+    for (unsigned i = 0; i < 3; i++) {
+        CHECK_INT(tier_stat(store, i).refused, 1);
+        CHECK_INT(tier_stat(store, i).last_errno, i == 1 ? ENOENT : ENOSPC);
+    }
+    CHECK_INT(tier_stat(store, 3).refused, 0);
+    CHECK_INT(heard, 3);
+    QUIET(vfs_close(store));
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
+/* Memory that a tier has no room for is refused before somebody fills it. */
+static void reserved_within_max(void)
+{
+    const char *a = dir_of("a"), *b = dir_of("b");
+    const char *lists[] = {"memory?max=1K", say("%s?max=1K", a), say("%s?max=1K,%s", a, b)};
+    for (int i = 0; i < 3; i++) {
+        vfs_writer_t *w = NULL;
+        void *room = NULL;
+        store = open_on(lists[i]);
+        CHECK_OK(vfs_create(store, "k", 0, 0, &w));
+        CHECK_OK(vfs_write(w, "abc", 3));
+        int32_t status = STATUS(vfs_reserve(w, 8000, &room));
+        CHECK_INT(status, i < 2 ? VFS_ERR_NO_SPACE : VFS_OK);
+        CHECK_OK(vfs_reserve(w, 1000, &room));
+        memset(room, 'x', 1000);
+        CHECK_OK(vfs_seal(w));
+        vfs_stat_t stat = VFS_STAT_INIT;
+        CHECK_OK(vfs_stat(store, "k", &stat));
+        CHECK_INT(stat.size, i < 2 ? 1003 : 9003);
+        CHECK_INT(stat.tier, i < 2 ? 0 : 1);
+        QUIET(vfs_close(store));
+    }
+    CHECK_NOTHING_LEFT(a);
+    CHECK_NOTHING_LEFT(b);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -1553,6 +1612,8 @@ int main(int argc, char **argv)
         {"many-writers", many_writers},
         {"forked-in-log", forked_in_log},
         {"locked-memory", locked_memory},
+        {"hints-are-told", hints_are_told},
+        {"reserved-within-max", reserved_within_max},
     };
     start(argc, argv);
     steps = shared_memory(sizeof *steps);

@@ -99,11 +99,12 @@ impl Tier for DirTier {
 
     fn reserve(&self, draft: &mut Box<Draft>, len: usize) -> Result<Region, Fault> {
         let no_memory = |_| Fault::memory("reserving memory for a writer");
-        if !draft.in_memory {
-            return Region::private(len).map_err(no_memory);
-        }
         let more = len as u64;
         let _until_written = self.allow(draft, more)?;
+        if !draft.in_memory {
+            draft.uncharge(more); // until it is written
+            return Region::private(len).map_err(no_memory);
+        }
         let reserved = sys::reserve(draft.file.as_fd(), draft.len, more);
         let fault = match reserved {
             Ok(()) => match Region::of_file(draft.file.as_fd(), draft.len, len) {
