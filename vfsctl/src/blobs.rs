@@ -2,6 +2,7 @@
 use crate::cli::{Access, Context, dirs};
 use crate::failure::{Answer, Failure};
 use crate::show::{self, Blob, Out};
+use crate::tiers;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -25,7 +26,7 @@ pub fn list(store: &Store) -> Answer<(Vec<(Key, Stat)>, Answer)> {
 }
 
 pub fn ls(context: &Context, keys_alone: bool) -> Answer {
-    let store = context.open(Access::Look)?;
+    let store = tiers::open_to_look(context)?;
     let dirs = dirs(&store)?;
     let (blobs, end) = list(&store)?;
     let mut out = Out::new();
@@ -54,7 +55,7 @@ pub fn ls(context: &Context, keys_alone: bool) -> Answer {
 
 pub fn stat(context: &Context, keys: &[OsString]) -> Answer {
     let keys = keys.iter().map(|key| show::key(key)).collect::<Answer<Vec<_>>>()?;
-    let store = context.open(Access::Look)?;
+    let store = tiers::open_to_look(context)?;
     let dirs = dirs(&store)?;
     let mut out = Out::new();
     let mut answer = Ok(());
@@ -158,7 +159,9 @@ pub fn reap(context: &Context, dry_run: bool) -> Answer {
     } else {
         let done = if dry_run { "would be removed" } else { "removed" };
         match keys.len() {
-            0 => writeln!(out, "no blob has a dead owner")?,
+            0 if dry_run => writeln!(out, "no blob has a dead owner")?,
+            // Drafts have no key yet, and which there were is not told.
+            0 => writeln!(out, "no blob had a dead owner; what dead owners had not finished is gone")?,
             1 => writeln!(out, "1 blob of a dead owner, {}, {done}:", show::size(bytes))?,
             many => writeln!(out, "{many} blobs of dead owners, {}, {done}:", show::size(bytes))?,
         }

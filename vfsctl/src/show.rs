@@ -127,10 +127,6 @@ pub fn age(age_ms: u64) -> String {
 }
 
 /// `2026-11-22T22:16:40Z`.
-pub fn now() -> String {
-    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
-}
-
 /// Why a blob is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

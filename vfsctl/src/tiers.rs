@@ -12,7 +12,7 @@ use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use vfs::{Flags, Key, Level, Log, Store, TierKind, TierStat};
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
@@ -93,6 +93,33 @@ impl Tier {
 }
 
 const ENOENT: i32 = 2;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+/// Opens a store to look for blobs. To the library a tier that it cannot use has none: a mistyped list of tiers would
+/// look like an empty store.
+pub fn open_to_look(context: &Context) -> Answer<Store> {
+    let store = context.open(Access::Look)?;
+    let (mut refused, mut looked_into) = (Vec::new(), 0);
+    while let Some(stat) = store.tier_stat(refused.len() as u32 + looked_into)? {
+        let tier = Tier::new(refused.len() as u32 + looked_into, &stat);
+        match tier.state {
+            State::Refused if ![ENFILE, EMFILE].contains(&tier.errno) => refused.push(tier),
+            _ => looked_into += 1, // or this process cannot, as it is told later on
+        }
+    }
+    // One that is not there is everyday life, where there are others.
+    refused.retain(|tier| looked_into == 0 || tier.errno != ENOENT);
+    for tier in refused {
+        let what = format!("tier {} ({}) is not looked into", tier.tier, tier.dir);
+        let failure = Failure::io(what, std::io::Error::from_raw_os_error(tier.errno));
+        if looked_into == 0 {
+            return Err(failure);
+        }
+        failure.say();
+    }
+    Ok(store)
+}
 
 /// All tiers with what this store has there, and why that may be less than there is.
 fn look(store: &Store) -> Answer<(Vec<Tier>, Answer)> {
@@ -206,7 +233,7 @@ pub fn tiers(context: &Context, try_size: Option<u64>) -> Answer {
 
 #[derive(Serialize)]
 struct Moment<'a> {
-    at: &'a str,
+    at: String,
     tiers: &'a [Tier],
 }
 
@@ -226,13 +253,15 @@ pub fn watch(context: &Context, interval: Duration, count: Option<u64>) -> Answe
         looks += 1;
         // Opened anew each time: how a tier fares is found out at opening.
         let (tiers, listed) = look(&context.open(Access::Look)?)?;
-        let at = show::now();
+        let now = SystemTime::now();
+        let at = humantime::format_rfc3339_seconds(now);
         let mut out = Out::new();
         if context.json {
-            out.json(&Moment { at: &at, tiers: &tiers })?;
+            out.json(&Moment { at: humantime::format_rfc3339_nanos(now).to_string(), tiers: &tiers })?;
         } else if on_terminal {
             let mut text = Vec::new();
-            writeln!(text, "store {name} at {at}, every {}\n", humantime::format_duration(interval))?;
+            let every = humantime::format_duration(interval);
+            writeln!(text, "store {name} at {at}, every {every}\n")?;
             table(&mut text, &tiers)?;
             let first = if looks == 1 { "\x1b[2J" } else { "" };
             write!(out, "{first}{}", frame(&String::from_utf8_lossy(&text)))?;

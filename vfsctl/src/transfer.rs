@@ -5,11 +5,13 @@
 use crate::cli::{Access, Context, dirs};
 use crate::failure::{Answer, Failure};
 use crate::show::{self, Blob, Out};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::tiers;
+use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::ffi::OsString;
+use std::fmt::Write as Text;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, IsTerminal, Read, Seek, Write};
 use std::os::fd::AsFd;
@@ -80,12 +82,19 @@ impl Progress {
         self.done += bytes as u64;
         if self.wanted && self.bar.is_none() && self.begun.elapsed() >= PATIENCE {
             let template = match self.total {
-                Some(_) => "[{bar:30}] {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left",
-                None => "{binary_bytes}, {binary_bytes_per_sec}",
+                Some(_) => "[{bar:30}] {binary_bytes} of {binary_total_bytes}, {rate}, {left} left",
+                None => "{binary_bytes}, {rate}",
             };
             let bar = ProgressBar::with_draw_target(self.total, ProgressDrawTarget::stderr());
             if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style.progress_chars("=> "));
+                let style =
+                    style.progress_chars("=> ").with_key("rate", |state: &ProgressState, out: &mut dyn Text| {
+                        let _ = write!(out, "{}/s", BinaryBytes(rate(state) as u64));
+                    });
+                bar.set_style(style.with_key("left", |state: &ProgressState, out: &mut dyn Text| {
+                    let left = state.len().unwrap_or(0).saturating_sub(state.pos()) as f64 / rate(state).max(1.0);
+                    let _ = write!(out, "{:#}", HumanDuration(Duration::from_secs_f64(left.min(1e9))));
+                }));
             }
             self.bar = Some(bar.with_elapsed(self.begun.elapsed()));
         }
@@ -93,6 +102,11 @@ impl Progress {
             bar.set_position(self.done);
         }
     }
+}
+
+/// Bytes a second since the beginning. The bar's own rate would be that since it is shown, with all that was done before.
+fn rate(state: &ProgressState) -> f64 {
+    state.pos() as f64 / state.elapsed().as_secs_f64().max(0.001)
 }
 
 impl Drop for Progress {
@@ -190,7 +204,7 @@ struct Got {
 
 pub fn get(context: &Context, key: &OsString, file: &Path, offset: u64, length: Option<u64>) -> Answer {
     let key = show::key(key)?;
-    let store = context.open(Access::Look)?;
+    let store = tiers::open_to_look(context)?;
     let about = |error: vfs::Error| Failure::about(show::text(key.as_bytes()), &error);
     let mut stat = Stat::default();
     let view = store.map(&key, Some(&mut stat)).map_err(about)?;

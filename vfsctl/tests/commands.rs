@@ -110,7 +110,7 @@ fn whose_a_blob_is_is_told_and_only_what_the_dead_left_is_reaped() {
 
     assert_eq!(ground.run(&["reap", "--json"]).json(), [told(false)]);
     assert_eq!(states(), all[1..]);
-    assert_eq!(ground.run(&["reap"]).text(), "no blob has a dead owner\n");
+    assert_eq!(ground.run(&["reap"]).text(), "no blob had a dead owner; what dead owners had not finished is gone\n");
     ground.owner("dead again").kill();
     assert_eq!(ground.run(&["reap"]).text(), "1 blob of a dead owner, 11 B, removed:\ndead again\n");
     living.kill();
@@ -278,6 +278,28 @@ fn a_tier_that_cannot_be_used_is_told_with_its_reason() {
     assert!(told.contains(" refused: No such file or directory\n"), "{told}");
     fs::create_dir(ground.path("first")).unwrap();
     assert_eq!(ground.run(&["tiers", "--json"]).json()[0]["state"], "unused");
+}
+
+#[test]
+fn tiers_that_cannot_be_looked_into_are_no_empty_store() {
+    let ground = Ground::new();
+    ground.keep("key", b"bytes");
+    let missing = ground.path("missing").display().to_string();
+    for look in [&["ls"][..], &["get", "key"], &["stat", "key"]] {
+        let run = ground.run(&[&["--tiers", &missing], look].concat());
+        run.fails(6, "is not looked into: No such file or directory");
+        // One that is there is enough,
+        let list = format!("{missing},{}", ground.tiers());
+        let run = ground.run(&[&["--tiers", &list], look].concat());
+        assert_eq!((run.status, run.err.as_str()), (Some(0), ""));
+    }
+    // but what is ours and cannot be used is told.
+    let second = ground.path("second");
+    let ours = second.join(format!("vfs1-{}", fs::metadata(&second).unwrap().uid()));
+    fs::set_permissions(ours, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = ground.run(&["ls", "--keys"]);
+    assert_eq!((run.status, run.out.as_slice()), (Some(0), &b"key\n"[..]));
+    assert!(run.err.contains("tier 1 (") && run.err.contains("is not looked into"), "{}", run.err);
 }
 
 #[test]
