@@ -88,22 +88,31 @@ def _names() -> Iterator[None]:
 def _storage() -> VirtualFileStorage:
     """This process's storage, which everything in marimo that has none of its own takes."""
     manager = VirtualFileStorageManager()
-    if not isinstance(manager.storage, VfsStorage):
+    if not isinstance(manager.storage, VfsStorage) or manager.storage.stale:
         manager.storage = VfsStorage()
     return manager.storage
 
 
-# What marimo calls lifespans. Neither shuts the storage down at its end, since other kernels may be threads of the same
-# process: each kernel has its own files removed, and what is left goes with the process.
+# What marimo calls lifespans.
+
+
+class _Serving(contextlib.AbstractAsyncContextManager[None]):
+    async def __aenter__(self) -> None:
+        _storage()
+
+    async def __aexit__(self, *exc: object) -> None:
+        # Kernels that are threads of this process, of pages still open, go with it; and a signal, such as SIGTERM of a
+        # service manager, ends it next without what the interpreter does at its exit.
+        _storage().shutdown()
 
 
 def server(app: object) -> contextlib.AbstractAsyncContextManager[None]:
     """Entered by marimo before it serves. That this opens a store removes what killed kernels left."""
-    _storage()
-    return contextlib.nullcontext()
+    return _Serving()
 
 
 def kernel(app: object) -> contextlib.AbstractAsyncContextManager[None]:
     """Entered by marimo in each kernel before the first cell runs."""
     get_context().virtual_file_registry.storage = _storage()
+    # Not shut down at the end: other kernels may be threads of the same process, and each has its own files removed.
     return contextlib.nullcontext()

@@ -352,6 +352,15 @@ class App(WithServers):
         self.assertEqual(server.files(), [])
 
 
+    def test_a_service_manager_ends_it_amid_a_session(self) -> None:
+        server = self.start("run")
+        with Session(server, "first") as page:
+            page.hear("completed-run")
+            self.assertEqual(len(server.blobs()), 2)
+            server.end()
+        self.assertEqual(server.files(), [])
+
+
 class Unpatched(WithServers):
     """The same without libvfs. What is asserted is what README.md tells of this version."""
 
