@@ -120,6 +120,7 @@ FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@SONAME
 	-e 's|@LIBDIR@|$(call PC_DIR,$(LIBDIR))|' -e 's|@INCLUDEDIR@|$(call PC_DIR,$(INCLUDEDIR))|'
 
 install: $(LIBRARY) $(SHARE)/man/man1/vfsctl.1
+	@case '$(PREFIX)' in /*) ;; *) echo 'make: PREFIX=$(PREFIX) is not absolute' >&2; exit 2;; esac
 	install -d "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(CMAKE_DIR)"
 	install -m 644 include/vfs.h include/vfs.hpp "$(DESTDIR)$(INCLUDEDIR)"
 	install -m 755 $(LIBRARY) "$(DESTDIR)$(LIBDIR)/$(REAL)"

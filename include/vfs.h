@@ -129,7 +129,8 @@
  *   max=SIZE       how many bytes this handle may hold there; a persistent blob counts until the
  *                  handle removes or replaces it, or closes
  *   reserve=SIZE   how much free space is left to others, or reserve=10% of the filesystem;
- *                  default 5% for shm, else 0
+ *                  default 5% for shm, else 0: a disk is filled to its last byte, and by root
+ *                  beyond what others may have
  * SIZE is a number of bytes, or has a unit K, M, G or T (powers of 1024). A bad list is refused
  * whole, and vfs_last_error names the part at fault. A directory that is listed twice, under
  * whatever names, counts once. The memory tier is seen by its handle alone, which looks there
@@ -166,7 +167,7 @@ typedef enum vfs_code {
   VFS_OK = 0,
   /**
    * An argument is not allowed: NULL, an unknown flag, a bad name or list of tiers, a
-   * struct_size that is not one.
+   * struct_size that is wrong.
    */
   VFS_ERR_INVALID = -1,
   /** The key is not a key. See Keys above. */
@@ -293,11 +294,11 @@ typedef struct vfs_options_t {
   const char *name;
   /**
    * Where blobs go, in this order; see Tiers above. Default: what the environment variable
-   * VFS_TIERS says (not in set-uid programs), else "shm,/var/tmp,/tmp".
+   * VFS_TIERS says, if that is not empty (not in set-uid programs), else "shm,/var/tmp,/tmp".
    */
   const char *tiers;
   /**
-   * Hears when a tier begins to refuse or recovers, at most once in 10 s for a tier and
+   * Is called when a tier begins to refuse or recovers, at most once in 10 s for a tier and
    * direction. It is called on the thread whose call is under way, maybe on several at once,
    * with no lock of ours held: it may call this library, but must not throw, longjmp, close
    * this store, or use the writer or listing whose call is under way. `message` has no newline
@@ -489,7 +490,7 @@ vfs_status_t vfs_store(vfs_t *store,
  * Returns:
  * - VFS_OK: copied.
  * - VFS_ERR_INVALID: `store`, `key`, `buf` or `out_len` is NULL, `cap` is beyond SIZE_MAX / 2, or
- *   struct_size of `stat` is not one.
+ *   struct_size of `stat` is wrong.
  * - VFS_ERR_KEY: `key` is not a key.
  * - VFS_ERR_NOT_FOUND: no blob has this key.
  * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: a tier could not be
@@ -533,11 +534,11 @@ int32_t vfs_has(vfs_t *store, const char *key);
 
 /**
  * Tells what is known of the blob that has this key, without reading it. `*out` is filled on
- * success only.
+ * success only. Nobody is notified of a new blob: who waits for one asks again, and compares `id`.
  *
  * Returns:
  * - VFS_OK: `*out` is filled.
- * - VFS_ERR_INVALID: `store`, `key` or `out` is NULL, or struct_size of `out` is not one.
+ * - VFS_ERR_INVALID: `store`, `key` or `out` is NULL, or struct_size of `out` is wrong.
  * - VFS_ERR_KEY: `key` is not a key.
  * - VFS_ERR_NOT_FOUND: no blob has this key.
  * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: a tier could not be
@@ -614,7 +615,7 @@ vfs_status_t vfs_remove_owned(vfs_t *store, const char *const *keys, size_t coun
  *
  * Returns:
  * - VFS_OK: `*out` is filled.
- * - VFS_ERR_INVALID: `store`, `key` or `out` is NULL, or struct_size of `stat` is not one.
+ * - VFS_ERR_INVALID: `store`, `key` or `out` is NULL, or struct_size of `stat` is wrong.
  * - VFS_ERR_KEY: `key` is not a key.
  * - VFS_ERR_NOT_FOUND: no blob has this key.
  * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: a tier could not be
@@ -705,7 +706,7 @@ vfs_status_t vfs_write(vfs_writer_t *writer, const void *data, size_t len);
  * socket would.
  *
  * On success `*out` is that memory, to be written until the next call on this writer, which is
- * when its bytes count; what it holds before is not told. It is ours, and not there in a forked
+ * when its bytes count; what it holds before is unspecified. It is ours, and not there in a forked
  * child. A `len` of 0 is NULL. After a failure nothing is appended, `*out` is as it was, and the
  * call may be tried again. What was reserved before is appended by this call, which may fail for
  * it.
@@ -789,7 +790,7 @@ vfs_status_t vfs_list_open(vfs_t *store, vfs_list_t **out);
  * Returns:
  * - VFS_OK: here is one.
  * - VFS_ERR_NOT_FOUND: there are no more, and every tier was listed.
- * - VFS_ERR_INVALID: `list`, `key` or `stat` is NULL, or struct_size of `stat` is not one.
+ * - VFS_ERR_INVALID: `list`, `key` or `stat` is NULL, or struct_size of `stat` is wrong.
  * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED: there are no more, but a tier could not be
  *   listed to its end. Told once, in place of VFS_ERR_NOT_FOUND.
  * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory; the next call goes on.
@@ -841,7 +842,7 @@ vfs_status_t vfs_reap(vfs_t *store, uint64_t *out_removed);
  * Returns:
  * - VFS_OK: `*out` is filled.
  * - VFS_ERR_NOT_FOUND: `index` is past the last tier.
- * - VFS_ERR_INVALID: `store` or `out` is NULL, or struct_size of `out` is not one.
+ * - VFS_ERR_INVALID: `store` or `out` is NULL, or struct_size of `out` is wrong.
  * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE, VFS_ERR_LIMIT,
  *   VFS_ERR_NO_MEMORY: the handle's own blobs there could not be counted.
  * - VFS_ERR_SHUTDOWN: the store was shut down.

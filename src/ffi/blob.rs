@@ -64,7 +64,7 @@ pub unsafe extern "C" fn vfs_store(
 /// Returns:
 /// - VFS_OK: copied.
 /// - VFS_ERR_INVALID: `store`, `key`, `buf` or `out_len` is NULL, `cap` is beyond SIZE_MAX / 2, or
-///   struct_size of `stat` is not one.
+///   struct_size of `stat` is wrong.
 /// - VFS_ERR_KEY: `key` is not a key.
 /// - VFS_ERR_NOT_FOUND: no blob has this key.
 /// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: a tier could not be
@@ -138,11 +138,11 @@ pub unsafe extern "C" fn vfs_has(store: *mut vfs_t, key: *const c_char) -> i32 {
 }
 
 /// Tells what is known of the blob that has this key, without reading it. `*out` is filled on
-/// success only.
+/// success only. Nobody is notified of a new blob: who waits for one asks again, and compares `id`.
 ///
 /// Returns:
 /// - VFS_OK: `*out` is filled.
-/// - VFS_ERR_INVALID: `store`, `key` or `out` is NULL, or struct_size of `out` is not one.
+/// - VFS_ERR_INVALID: `store`, `key` or `out` is NULL, or struct_size of `out` is wrong.
 /// - VFS_ERR_KEY: `key` is not a key.
 /// - VFS_ERR_NOT_FOUND: no blob has this key.
 /// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: a tier could not be

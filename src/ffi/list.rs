@@ -45,7 +45,7 @@ pub unsafe extern "C" fn vfs_list_open(store: *mut vfs_t, out: *mut *mut vfs_lis
 /// Returns:
 /// - VFS_OK: here is one.
 /// - VFS_ERR_NOT_FOUND: there are no more, and every tier was listed.
-/// - VFS_ERR_INVALID: `list`, `key` or `stat` is NULL, or struct_size of `stat` is not one.
+/// - VFS_ERR_INVALID: `list`, `key` or `stat` is NULL, or struct_size of `stat` is wrong.
 /// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED: there are no more, but a tier could not be
 ///   listed to its end. Told once, in place of VFS_ERR_NOT_FOUND.
 /// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory; the next call goes on.

@@ -43,7 +43,7 @@ pub unsafe extern "C" fn vfs_reap(store: *mut vfs_t, out_removed: *mut u64) -> v
 /// Returns:
 /// - VFS_OK: `*out` is filled.
 /// - VFS_ERR_NOT_FOUND: `index` is past the last tier.
-/// - VFS_ERR_INVALID: `store` or `out` is NULL, or struct_size of `out` is not one.
+/// - VFS_ERR_INVALID: `store` or `out` is NULL, or struct_size of `out` is wrong.
 /// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE, VFS_ERR_LIMIT,
 ///   VFS_ERR_NO_MEMORY: the handle's own blobs there could not be counted.
 /// - VFS_ERR_SHUTDOWN: the store was shut down.

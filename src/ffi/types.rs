@@ -14,7 +14,7 @@ pub enum vfs_code {
     /// It is done.
     VFS_OK = 0,
     /// An argument is not allowed: NULL, an unknown flag, a bad name or list of tiers, a
-    /// struct_size that is not one.
+    /// struct_size that is wrong.
     VFS_ERR_INVALID = -1,
     /// The key is not a key. See Keys above.
     VFS_ERR_KEY = -2,
@@ -147,9 +147,9 @@ pub struct vfs_options_t {
     /// The store's name, by the rules of keys. Default: "default".
     pub name: *const c_char,
     /// Where blobs go, in this order; see Tiers above. Default: what the environment variable
-    /// VFS_TIERS says (not in set-uid programs), else "shm,/var/tmp,/tmp".
+    /// VFS_TIERS says, if that is not empty (not in set-uid programs), else "shm,/var/tmp,/tmp".
     pub tiers: *const c_char,
-    /// Hears when a tier begins to refuse or recovers, at most once in 10 s for a tier and
+    /// Is called when a tier begins to refuse or recovers, at most once in 10 s for a tier and
     /// direction. It is called on the thread whose call is under way, maybe on several at once,
     /// with no lock of ours held: it may call this library, but must not throw, longjmp, close
     /// this store, or use the writer or listing whose call is under way. `message` has no newline

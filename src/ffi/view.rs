@@ -18,7 +18,7 @@ use std::ptr::null_mut;
 ///
 /// Returns:
 /// - VFS_OK: `*out` is filled.
-/// - VFS_ERR_INVALID: `store`, `key` or `out` is NULL, or struct_size of `stat` is not one.
+/// - VFS_ERR_INVALID: `store`, `key` or `out` is NULL, or struct_size of `stat` is wrong.
 /// - VFS_ERR_KEY: `key` is not a key.
 /// - VFS_ERR_NOT_FOUND: no blob has this key.
 /// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: a tier could not be

@@ -88,7 +88,7 @@ pub unsafe extern "C" fn vfs_write(writer: *mut vfs_writer_t, data: *const c_voi
 /// socket would.
 ///
 /// On success `*out` is that memory, to be written until the next call on this writer, which is
-/// when its bytes count; what it holds before is not told. It is ours, and not there in a forked
+/// when its bytes count; what it holds before is unspecified. It is ours, and not there in a forked
 /// child. A `len` of 0 is NULL. After a failure nothing is appended, `*out` is as it was, and the
 /// call may be tried again. What was reserved before is appended by this call, which may fail for
 /// it.
