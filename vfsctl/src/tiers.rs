@@ -6,6 +6,7 @@ use crate::blobs;
 use crate::cli::{Access, Context};
 use crate::failure::{Answer, Failure};
 use crate::show::{self, Out};
+use crate::transfer;
 use serde::Serialize;
 use std::ffi::{CStr, OsStr};
 use std::io::{IsTerminal, Write};
@@ -185,15 +186,20 @@ fn attempt(store: &Store, size: u64) -> Answer<()> {
 
 pub fn tiers(context: &Context, try_size: Option<u64>) -> Answer {
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
-    let (store, tried) = match try_size {
-        None => (context.open(Access::Look)?, None),
+    match try_size {
+        None => tell(context, &context.open(Access::Look)?, None, &heard),
         Some(size) => {
             let store = context.open_heard(Access::Change, Some(Box::new(Listener(Arc::clone(&heard)))))?;
-            let tried = attempt(&store, size);
-            (store, Some((size, tried)))
+            transfer::with_shutdown(store, |store| {
+                let tried = attempt(store, size);
+                tell(context, store, Some((size, tried)), &heard)
+            })
         }
-    };
-    let (mut tiers, listed) = look(&store)?;
+    }
+}
+
+fn tell(context: &Context, store: &Store, tried: Option<(u64, Answer)>, heard: &Mutex<Vec<String>>) -> Answer {
+    let (mut tiers, listed) = look(store)?;
     let mut answer = listed;
     let mut words = Vec::new();
     if let Some((size, tried)) = tried {

@@ -147,13 +147,19 @@ pub fn put(context: &Context, key: &OsString, file: &Path, replace: bool) -> Ans
     let key = show::key(key)?;
     let reading = |error| Failure::io(named(file, "standard input"), error);
     let (input, size) = open_input(file).map_err(reading)?;
-    let store = Arc::new(context.open(Access::Change)?);
+    let store = context.open(Access::Change)?;
+    with_shutdown(store, |store| put_from(input, size, reading, context, store, &key, replace))
+}
+
+/// Leaves nothing of this store's behind, also where a signal ends the process meanwhile.
+pub fn with_shutdown(store: Store, work: impl FnOnce(&Store) -> Answer) -> Answer {
+    let store = Arc::new(store);
     let interrupted = Arc::clone(&store);
     let shut_down = |store: &Store| {
         let _ = store.shutdown(); // what cannot be removed now is for a reaper
     };
     on_interrupt(move || shut_down(&interrupted))?;
-    let answer = put_from(input, size, reading, context, &store, &key, replace);
+    let answer = work(&store);
     shut_down(&store); // the thread that waits for signals keeps it
     answer
 }

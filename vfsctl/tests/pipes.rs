@@ -149,6 +149,21 @@ fn an_interrupted_put_leaves_nothing_in_the_store() {
 }
 
 #[test]
+fn an_interrupted_try_of_the_tiers_leaves_nothing_in_the_store() {
+    let ground = Ground::new();
+    // The moment must be met while the bytes are written, which may take some tries.
+    let met = (0..100).any(|_| {
+        let child = ground.command(&["tiers", "--try", "64M"]).spawn().unwrap();
+        common::until("the owner's room", || (!ground.files().is_empty()).then_some(()));
+        common::signal(&child, libc::SIGINT);
+        let run = common::end(child);
+        assert_eq!(ground.files(), [], "{run:?}");
+        run.signal == Some(libc::SIGINT)
+    });
+    assert!(met);
+}
+
+#[test]
 fn a_signal_that_was_to_be_ignored_is_ignored() {
     let ground = Ground::new();
     let mut child = ground.after("trap '' HUP", &["put", "key"]).stdin(Stdio::piped()).spawn().unwrap();
