@@ -34,7 +34,8 @@ Threads may share a Store, and closing it while others use it is safe. A Writer 
 
 Processes: a child opens a Store of its own, by the same name and tiers; with `fork` it may also read through what it
 inherited. Stores cannot be pickled. A process that ends, one of multiprocessing too, takes the blobs of its Stores with
-it; those of one that is killed, or leaves by os._exit, stay until the next process opens a store.
+it; those of one that is killed, or leaves by os._exit, stay until the next process opens a store. So do those of a
+process forked by multiprocessing whose other threads, an idle ThreadPoolExecutor's too, outlive its work.
 
 Types: `python3 -m mypy --strict vfs.py` finds nothing to complain of.
 """
