@@ -1199,8 +1199,8 @@ static void flash(void)
     vfs_t *below = open_on(b);
     CHECK_OK(put(below, "k", 300, 1, VFS_PERSIST));
     QUIET(vfs_close(below));
-    SYS(mount(b, b, NULL, MS_BIND, NULL));
-    SYS(mount(NULL, b, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
+    SYS(mount(b, b, "none", MS_BIND, NULL));
+    SYS(mount(NULL, b, "none", MS_BIND | MS_REMOUNT | MS_RDONLY, NULL));
     flash_tiers = say("%s,%s", a, b);
     flash_tiers = strdup(flash_tiers);
     vfs_t *s = open_on(flash_tiers);

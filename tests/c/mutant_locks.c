@@ -172,7 +172,7 @@ static void twins(void)
     const char *a = dir_of("a"), *b = dir_of("b");
     vfs_t *s = open_on(say("%s,%s", a, b));
     CHECK_OK(put(s, "k", 50, 1, 0));
-    SYS(mount(a, b, NULL, MS_BIND, NULL));
+    SYS(mount(a, b, "none", MS_BIND, NULL));
     CHECK_OK(put(s, "k", 60, 2, VFS_REPLACE));
     CHECK_VALUE(s, "k", 60, 2);
     CHECK_ABSENT(s, "absent");

@@ -127,7 +127,7 @@ static void pinned(void)
     for (int what = 0; what < WHATS; what++) {
         vfs_t *s = two_values(what);
         vfs_t *reader = open_as(tiers, "harness", VFS_READ_ONLY), *reaper = NULL;
-        SYS(mount(below, below, NULL, MS_BIND, NULL)); /* EBUSY for whoever unlinks it */
+        SYS(mount(below, below, "none", MS_BIND, NULL)); /* EBUSY for whoever unlinks it */
         if (what == REAP)
             reaper = open_as(tiers, "harness", 0);
         int32_t status = run(s, what, reaper);
@@ -157,7 +157,7 @@ static void pinned_above(void)
     vfs_t *s = open_on(say("%s?max=1,%s?max=1600", a, b)), *other = open_on(a);
     CHECK_OK(put(other, "k", 400, 1, 0));
     above = path_of(say("a/vfs1-%u/harness/objects/k", (unsigned)geteuid()));
-    SYS(mount(above, above, NULL, MS_BIND, NULL));
+    SYS(mount(above, above, "none", MS_BIND, NULL));
     for (int i = 0; i < 20; i++) { /* what is taken back is not counted: `max` is for three of them */
         CHECK_IS(put(s, "k", 500, 2, flags[i / 10]), VFS_ERR_BUSY);
         CHECK_VALUE(s, "k", 400, 1);

@@ -845,8 +845,8 @@ static void harm_tier(int tier)
         SYS(mount("tmpfs", dir, "tmpfs", MS_RDONLY, "size=200k,mode=0777"));
         break;
     case 3: /* read-only to those who come now */
-        SYS(mount(dir, dir, NULL, MS_BIND, NULL));
-        if (mount(NULL, dir, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) != 0)
+        SYS(mount(dir, dir, "none", MS_BIND, NULL));
+        if (mount(NULL, dir, "none", MS_BIND | MS_REMOUNT | MS_RDONLY, NULL) != 0)
             CHECK_INT(errno, EBUSY); /* somebody writes just now: it stays as it is */
         break;
     case 4:
