@@ -157,12 +157,13 @@ impl Stack {
         self.compare_seldom();
         let mut fault = None;
         for _ in 0..LOOKS {
-            let (found, refused) = self.pass(&mut look)?;
+            let (found, refused) = self.pass(None, &mut look)?;
             let Some(found) = found else {
                 fault = refused;
                 break;
             };
-            if !self.is_above_by_now(key, found.0)? {
+            let (above, _) = self.pass(Some(found.0), &mut |tier| tier.look(key))?;
+            if above.is_none() {
                 return Ok(found);
             }
         }
@@ -178,13 +179,13 @@ impl Stack {
         if self.layers.len() > 1 {
             // A writer that moves a key holds it in both tiers: one of them is not the last.
             let _lock = self.lock_all(key, KeyLockMode::InTurn, PATIENCE, self.layers.len() - 1)?;
-            let (found, again) = self.pass(&mut look)?;
+            let (found, again) = self.pass(None, &mut look)?;
             if let Some(found) = found {
                 return Ok(found);
             }
             fault = again;
         } else if renewed {
-            let (found, again) = self.pass(&mut look)?;
+            let (found, again) = self.pass(None, &mut look)?;
             if let Some(found) = found {
                 return Ok(found);
             }
@@ -197,21 +198,6 @@ impl Stack {
             }
             None => Err(Error::new(Code::NotFound, "looking for a key")),
         }
-    }
-
-    /// Whether a tier above has a key by now that was found in this one.
-    fn is_above_by_now(&self, key: &Key, found: usize) -> Result<bool> {
-        for index in self.order().take_while(|&index| index != found) {
-            if Some(index) == self.memory && self.kin.in_child() {
-                continue;
-            }
-            match self.layers[index].tier.look(key) {
-                Ok(Some(_)) => return Ok(true),
-                Err(fault) if fault.is_final() => return Err(self.error(index, fault)),
-                Ok(None) | Err(_) => {} // as when it was looked into before
-            }
-        }
-        Ok(false)
     }
 
     /// Compares all grounds with their paths, at most once a second: a reader whose tier was mounted over would find old
@@ -240,14 +226,16 @@ impl Stack {
         self.layers.iter().any(|layer| matches!(&layer.tier, AnyTier::Memory(tier) if !tier.is_empty()))
     }
 
-    /// One look through all tiers. A tier that fails does not hide the others; its fault counts where none has the key.
+    /// One look through all tiers, or those above one. A tier that fails does not hide the others; its fault counts where
+    /// none has the key.
     #[allow(clippy::type_complexity)] // what was found, or what kept us from looking
     fn pass<T>(
         &self,
+        above: Option<usize>,
         look: &mut impl FnMut(&AnyTier) -> std::result::Result<Option<T>, Fault>,
     ) -> Result<(Option<(usize, T)>, Option<(usize, Fault)>)> {
         let mut first = None;
-        for index in self.order() {
+        for index in self.order().take_while(|&index| Some(index) != above) {
             if Some(index) == self.memory && self.kin.in_child() {
                 continue; // a thread that is not in this process may be changing it
             }

@@ -64,15 +64,19 @@ impl Writer {
             let lacking = Fault::os(libc::ENOSPC, "finding room for what a writer will have");
             roomy.and_then(|roomy| if roomy { Ok(()) } else { Err(lacking) }).err()
         };
-        let from = match size_hint {
-            0 => 0,
-            // What fits nowhere is unknown.
-            _ => inner.stack.layers.iter().position(|layer| lacks_room(layer).is_none()).unwrap_or(0),
-        };
-        for layer in &inner.stack.layers[..from] {
-            if let Some(fault) = lacks_room(layer) {
-                layer.health.refused(&layer.place, &inner.logger, &fault, size_hint);
+        let (mut from, mut passed) = (0, Vec::new());
+        if size_hint > 0 {
+            for (index, layer) in inner.stack.layers.iter().enumerate() {
+                let Some(fault) = lacks_room(layer) else {
+                    from = index;
+                    break;
+                };
+                sys::try_push(&mut passed, fault).map_err(|_| Error::new(Code::NoMemory, "beginning a blob"))?;
             }
+        }
+        // What fits nowhere is unknown, and passes over none.
+        for (layer, fault) in inner.stack.layers[..from].iter().zip(&passed) {
+            layer.health.refused(&layer.place, &inner.logger, fault, size_hint);
         }
         let (index, draft) = placement.draft(from, from, None, &mut |_, _, _| Ok(()))?;
         drop(placement);

@@ -139,11 +139,16 @@ impl LockFd {
             // SAFETY: no memory is passed; the descriptor is ours.
             unsafe { libc::flock(fd, libc::LOCK_UN) };
         }
-        let fd = self.slot.swap(then, SeqCst);
-        if fd >= 0 {
-            // SAFETY: ours, and no longer in the slot.
-            unsafe { libc::close(fd) };
-        }
+        empty(self.slot, then);
+    }
+}
+
+/// Closes what a slot of ours has, which is nothing in a forked child.
+fn empty(slot: &AtomicI32, then: i32) {
+    let fd = slot.swap(then, SeqCst);
+    if fd >= 0 {
+        // SAFETY: ours, and no longer in the slot.
+        unsafe { libc::close(fd) };
     }
 }
 
@@ -186,11 +191,7 @@ impl AsFd for BlobFd {
 
 impl Drop for NotedFd {
     fn drop(&mut self) {
-        let fd = self.slot.swap(FREE, SeqCst);
-        if fd >= 0 {
-            // SAFETY: ours, and no longer in the slot.
-            unsafe { libc::close(fd) };
-        }
+        empty(self.slot, FREE);
     }
 }
 
