@@ -281,7 +281,8 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// An errno by its name, without asking the C library, which may allocate or translate.
+/// An errno by its name, without asking the C library, which may allocate or translate. Every errno of Linux has one; where
+/// two names have one number (EWOULDBLOCK, EDEADLOCK, ENOTSUP), the name that `errno` prints.
 pub(crate) struct ErrnoName(pub i32);
 
 macro_rules! errno_names {
@@ -295,9 +296,18 @@ macro_rules! errno_names {
 
 impl fmt::Display for ErrnoName {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        errno_names!(f, self.0, EACCES EAGAIN EBADF EBUSY EDQUOT EEXIST EFAULT EFBIG EINTR EINVAL EIO EISDIR
-            ELOOP EMFILE EMLINK ENAMETOOLONG ENFILE ENODEV ENOENT ENOLCK ENOMEM ENOSPC ENOSYS ENOTDIR
-            ENOTEMPTY ENXIO EOPNOTSUPP EOVERFLOW EPERM EROFS ESTALE ETIMEDOUT ETXTBSY EXDEV)
+        errno_names!(f, self.0,
+            EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK EBUSY
+            EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK
+            EPIPE EDOM ERANGE EDEADLK ENAMETOOLONG ENOLCK ENOSYS ENOTEMPTY ELOOP ENOMSG EIDRM ECHRNG EL2NSYNC EL3HLT
+            EL3RST ELNRNG EUNATCH ENOCSI EL2HLT EBADE EBADR EXFULL ENOANO EBADRQC EBADSLT EBFONT ENOSTR ENODATA ETIME
+            ENOSR ENONET ENOPKG EREMOTE ENOLINK EADV ESRMNT ECOMM EPROTO EMULTIHOP EDOTDOT EBADMSG EOVERFLOW ENOTUNIQ
+            EBADFD EREMCHG ELIBACC ELIBBAD ELIBSCN ELIBMAX ELIBEXEC EILSEQ ERESTART ESTRPIPE EUSERS ENOTSOCK
+            EDESTADDRREQ EMSGSIZE EPROTOTYPE ENOPROTOOPT EPROTONOSUPPORT ESOCKTNOSUPPORT EOPNOTSUPP EPFNOSUPPORT
+            EAFNOSUPPORT EADDRINUSE EADDRNOTAVAIL ENETDOWN ENETUNREACH ENETRESET ECONNABORTED ECONNRESET ENOBUFS
+            EISCONN ENOTCONN ESHUTDOWN ETOOMANYREFS ETIMEDOUT ECONNREFUSED EHOSTDOWN EHOSTUNREACH EALREADY
+            EINPROGRESS ESTALE EUCLEAN ENOTNAM ENAVAIL EISNAM EREMOTEIO EDQUOT ENOMEDIUM EMEDIUMTYPE ECANCELED ENOKEY
+            EKEYEXPIRED EKEYREVOKED EKEYREJECTED EOWNERDEAD ENOTRECOVERABLE ERFKILL EHWPOISON)
     }
 }
 
@@ -338,6 +348,45 @@ mod tests {
             }
         }
         assert_eq!(named.len(), 18, "{named:?}");
+    }
+
+    /// Against the C library's own header, not against the table that is tried. 41 and 58 are numbers that no errno has.
+    #[test]
+    fn every_errno_of_linux_has_its_name() {
+        let header = ["/usr/include/asm-generic/errno-base.h", "/usr/include/asm-generic/errno.h"];
+        let header: String = header.iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+        let mut seen = std::collections::BTreeMap::new();
+        for line in header.lines() {
+            let mut words = line.split_whitespace();
+            if let (Some("#define"), Some(name), Some(Ok(number))) =
+                (words.next(), words.next(), words.next().map(str::parse::<i32>))
+            {
+                assert_eq!(ErrnoName(number).to_string(), name);
+                seen.insert(number, name.to_owned());
+            }
+        }
+        for errno in 1..=133 {
+            let name = ErrnoName(errno).to_string();
+            match errno {
+                41 | 58 => assert_eq!(name, format!("errno {errno}")),
+                _ => assert!(name.starts_with('E') && seen.get(&errno).is_none_or(|seen| *seen == name), "{name}"),
+            }
+        }
+        assert!(seen.is_empty() || seen.len() == 131, "the header names {} numbers", seen.len());
+        for (alias, name) in [
+            (libc::EWOULDBLOCK, "EAGAIN"),
+            (libc::EDEADLOCK, "EDEADLK"),
+            (libc::ENOTSUP, "EOPNOTSUPP"),
+            (libc::EHWPOISON, "EHWPOISON"),
+            (libc::ERESTART, "ERESTART"),
+            (libc::ECANCELED, "ECANCELED"),
+            (libc::EUCLEAN, "EUCLEAN"),
+        ] {
+            assert_eq!(ErrnoName(alias).to_string(), name);
+        }
+        for unknown in [-1, 134, 512, 4095, i32::MAX, i32::MIN] {
+            assert_eq!(ErrnoName(unknown).to_string(), format!("errno {unknown}"));
+        }
     }
 
     #[test]
