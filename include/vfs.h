@@ -56,6 +56,11 @@
  *   to, and what lay below is no longer found by name. What a reader already holds, a view or a
  *   read under way, stays.
  *
+ * - A copy of a tier's vfs1-UID that was made without hard links (cp -r, or rsync without -H) has
+ *   persistent blobs only: whose they were is lost, and no end of an owner and no reap removes
+ *   them. With hard links (cp -a, rsync -aH, tar) the owned ones are orphans in the copy, and the
+ *   next open or reap there removes them. Copy blobs by key instead, with vfs_read or vfsctl get.
+ *
  * - Delete all of a tier's vfs1-UID or nothing. Whoever deletes the directory `owners` alone makes
  *   persistent blobs of those that had an owner: nothing else tells whose they were. A link put in
  *   place of a directory in there is refused by those who open the store, but followed by those
@@ -123,8 +128,11 @@
  * the kernel drops at death. With VFS_PERSIST a blob has no owner.
  *
  * Tiers. A comma-separated list, tried in this order: "shm", which is /dev/shm; "memory", the
- * heap of this process; or an absolute directory, which must exist. In a path %2C is a comma and
- * %3F a question mark. Each may be followed by settings, as in
+ * heap of this process; or an absolute directory, which must exist. In a path %2C is a comma, %3F
+ * a question mark and %25 a percent sign; a percent sign before anything else stands for itself.
+ * A program that builds a list from paths replaces '%' first, then ',' and '?'. TMPDIR is not
+ * read; a shell that wants it writes VFS_TIERS="shm,${TMPDIR:-/var/tmp}". Each entry may be
+ * followed by settings, as in
  * "shm?max=64M&reserve=10%,/var/tmp?max=2G":
  *   max=SIZE       how many bytes this handle may hold there; a persistent blob counts until the
  *                  handle removes or replaces it, or closes

@@ -149,7 +149,8 @@ fn parse_tier(part: &[u8]) -> std::result::Result<TierSpec, Option<&'static str>
     Ok(spec)
 }
 
-/// A path with `%2C` for a comma and `%3F` for a question mark; other percent signs stand for themselves.
+/// A path with `%2C` for a comma, `%3F` for a question mark and `%25` for a percent sign. A percent sign before anything
+/// else stands for itself. What an escape stands for is not decoded again.
 fn decode_path(text: &[u8]) -> std::result::Result<Box<[u8]>, Option<&'static str>> {
     if text.contains(&0) {
         return Err(Some("the list of tiers: a directory with a NUL"));
@@ -164,6 +165,7 @@ fn decode_path(text: &[u8]) -> std::result::Result<Box<[u8]>, Option<&'static st
         let escaped = match rest.get(..3) {
             Some(code) if code.eq_ignore_ascii_case(b"%2C") => Some(b','),
             Some(code) if code.eq_ignore_ascii_case(b"%3F") => Some(b'?'),
+            Some(b"%25") => Some(b'%'),
             _ => None,
         };
         path.push(escaped.unwrap_or(first));
@@ -216,6 +218,25 @@ mod tests {
             TierSpec { dir: dir("/dev/shm"), shm: true, max: None, reserve: Reserve::Bytes(0) },
         ];
         assert_eq!(specs, want);
+    }
+
+    /// `/a%2Cb` is a directory's name too, and so is what a URL left there.
+    #[test]
+    fn a_percent_sign_in_a_path_can_be_escaped() {
+        for (text, path) in [
+            ("/a%252Cb", "/a%2Cb"),
+            ("/a%253fb", "/a%3fb"),
+            ("/a%2525", "/a%25"),
+            ("/%25%25%2C", "/%%,"),
+            ("/100%", "/100%"),
+            ("/%2", "/%2"),
+            ("/%%2C", "/%,"),
+            ("/%20%zz%2c", "/%20%zz,"),
+            ("/%252", "/%2"),
+        ] {
+            let specs = parse_tiers(text.as_bytes()).unwrap();
+            assert_eq!(specs.first().and_then(|spec| spec.dir.clone()), dir(path), "{text}");
+        }
     }
 
     #[test]

@@ -466,6 +466,40 @@ fn a_sub_room_that_somebody_removed_is_made_anew() {
     store.shutdown().unwrap();
 }
 
+/// Somebody moves a tier to another disk with `cp`. What the header says of both kinds of copies holds.
+#[test]
+fn a_copied_tier_has_what_the_header_says() {
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| scratch.path().join(name);
+    fs::create_dir(at("original")).unwrap();
+    let store = Store::open(options(at("original").to_str().unwrap(), false)).unwrap();
+    store.store(&key("owned"), OLD, Flags::default()).unwrap();
+    store.store(&key("persistent"), OLD, PERSIST).unwrap();
+    let mut draft = store.create(&key("draft"), 0, Flags::default()).unwrap();
+    draft.write(OLD).unwrap();
+    for (how, links) in [("-r", false), ("-a", true)] {
+        let copied = std::process::Command::new("cp").arg(how).arg(at("original")).arg(at(how)).status().unwrap();
+        assert!(copied.success());
+        let tiers = at(how).to_str().unwrap().to_owned();
+        for _ in 0..2 {
+            let copy = Store::open(options(&tiers, false)).unwrap(); // reaps
+            copy.reap().unwrap();
+            let persistent = |name| copy.stat(&key(name)).map(|stat| stat.persistent).ok();
+            assert_eq!(persistent("persistent"), Some(true), "cp {how}");
+            assert_eq!(persistent("owned"), if links { None } else { Some(true) }, "cp {how}");
+            assert_eq!(persistent("draft"), None, "cp {how}");
+        }
+        let rooms = Ground::default_store(&at(how)).unwrap().join("owners");
+        assert_eq!(
+            fs::read_dir(rooms).map(|rooms| rooms.count()).unwrap_or(0),
+            0,
+            "cp {how}: an owner's directory stays"
+        );
+    }
+    drop(draft);
+    store.shutdown().unwrap();
+}
+
 /// While an operation stores, replaces or removes, another thread's refusal has all added up anew, before any of its
 /// calls: what is counted in the end is what is there.
 #[test]

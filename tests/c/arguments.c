@@ -284,6 +284,19 @@ static void tier_lists(vfs_t *s)
     CHECK_STR(tier_stat(h, 0).dir, comma);
     CHECK(access(say("%s/harness/objects/k", own_tier_dir(comma, geteuid())), F_OK) == 0);
     QUIET(vfs_close(h));
+
+    /* a percent sign in a path, before what would be an escape: %25 is one, others stand for themselves */
+    const char *escaped[] = {"per%252Ccent", "per%253fcent", "100%25", "%2525", "100%", "%20%zz"};
+    const char *named[] = {"per%2Ccent", "per%3fcent", "100%", "%25", "100%", "%20%zz"};
+    for (int i = 0; i < 6; i++) {
+        const char *dir = say("%s/%s", scratch, named[i]);
+        if (access(dir, F_OK) != 0)
+            dir_of(named[i]);
+        h = open_on(say("%s/%s", scratch, escaped[i]));
+        CHECK_OK(put(h, "k", 10, 10, 0));
+        CHECK_STR(tier_stat(h, 0).dir, dir);
+        QUIET(vfs_close(h));
+    }
     before = print_of(scratch);
 }
 

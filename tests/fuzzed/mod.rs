@@ -89,7 +89,7 @@ fn c_string(bytes: &[u8]) -> CString {
 /// What a list of tiers has for a directory.
 fn tier_of(dir: &Path) -> String {
     let dir = dir.to_str().expect("a path of text");
-    dir.replace(',', "%2C").replace('?', "%3F")
+    dir.replace('%', "%25").replace(',', "%2C").replace('?', "%3F")
 }
 
 /// All keys of a store, as a listing tells them.

@@ -34,8 +34,11 @@ fn entry(part: &[u8]) -> Option<Tier> {
         b"memory" => None,
         _ if place.first() == Some(&b'/') && place.len() < 4096 => {
             let text: String = place.iter().map(|&byte| char::from(byte)).collect();
-            let decoded = text.replace("%2C", ",").replace("%2c", ",").replace("%3F", "?").replace("%3f", "?");
-            Some(decoded.chars().map(|char| char as u8).collect())
+            // (what an escaped percent sign begins is no escape)
+            let pieces = text
+                .split("%25")
+                .map(|piece| piece.replace("%2C", ",").replace("%2c", ",").replace("%3F", "?").replace("%3f", "?"));
+            Some(pieces.collect::<Vec<_>>().join("%").chars().map(|char| char as u8).collect())
         }
         _ => return None,
     };

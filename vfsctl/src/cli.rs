@@ -184,9 +184,9 @@ pub struct Context {
 
     /// The store's tiers, such as "shm,/var/tmp?max=2G" [default: $VFS_TIERS, else shm,/var/tmp,/tmp]
     ///
-    /// A comma-separated list of "shm", which is /dev/shm, and absolute directories; in a path %2C is a comma. Each may
-    /// be followed by ?max=SIZE, ?reserve=SIZE or ?reserve=PERCENT%, or both, joined by &. "memory" is left out: each
-    /// process has its own.
+    /// A comma-separated list of "shm", which is /dev/shm, and absolute directories; in a path %2C is a comma, %3F a
+    /// question mark and %25 a percent sign. Each may be followed by ?max=SIZE, ?reserve=SIZE or ?reserve=PERCENT%, or
+    /// both, joined by &. "memory" is left out: each process has its own.
     #[arg(long, value_name = "LIST", global = true)]
     pub tiers: Option<OsString>,
 
