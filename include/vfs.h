@@ -29,10 +29,13 @@
  *   that takes bytes now and finds room for them later, as NFS does, may tell a lack of room too
  *   late, and the blob be short: name local directories.
  *
- * - A process made by _Fork or by a raw clone without exec does not run our handler of fork, so
- *   it keeps its parent's owner alive and must not use the parent's handles. fork, vfork with
- *   exec, and posix_spawn are fine. A copy of the library that was loaded by dlmopen hears of no
- *   fork either: there too a child keeps the owners of its parent alive.
+ * - A process made by _Fork or by a raw clone, and a child of a process that loaded the library
+ *   with dlmopen, run no fork handler of the library. Such a child keeps the owners of its parent
+ *   alive until it calls the library for the first time, executes a program, or ends. If its
+ *   parent had several threads, it must not call the library: it may call async-signal-safe
+ *   functions only. A child that shares the descriptors of its parent (CLONE_FILES) must not use
+ *   the parent's handles: it would close the parent's descriptors. fork, vfork with exec, and
+ *   posix_spawn are fine.
  *
  * - libvfs.so stays loaded after dlclose. libvfs.a inside a plugin does not: never unload such a
  *   plugin.
@@ -112,7 +115,10 @@
  * Fork. A child may go on with the handles it inherited: they read what lies on directories. What
  * would change the store, and keys of the memory tier, are VFS_ERR_FORKED. vfs_close in the child
  * frees memory and removes nothing. A store that the child opens is its own. A child never keeps
- * its parent's blobs alive.
+ * its parent's blobs alive, and no call in a child changes a lock of its parent. All functions may
+ * be called in handlers of pthread_atfork: before the fork and in the parent as the parent, in the
+ * child as the child. A call that opens files waits up to five seconds for forks of other threads,
+ * and then returns VFS_ERR_BUSY.
  *
  * struct_size. Structs that may grow begin with it. Begin with the _INIT macro, which sets it and
  * zeroes the rest; zero means the default. An older library refuses options that it does not
@@ -310,7 +316,8 @@ typedef struct vfs_options_t {
    * direction. It is called on the thread whose call is under way, maybe on several at once,
    * with no lock of ours held: it may call this library, but must not throw, longjmp, close
    * this store, or use the writer or listing whose call is under way. `message` has no newline
-   * and is valid during the call. Not called after vfs_close returns. Default: nobody.
+   * and is valid during the call. Not called after vfs_close returns: vfs_close waits for calls
+   * in progress on other threads, for five seconds at most. Default: nobody.
    */
   void (*log)(void *user, int32_t level, const char *message);
   /** Passed to log. */

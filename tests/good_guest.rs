@@ -19,10 +19,17 @@ c_tests! {
     fork_amid_threads_is_safe: "forking" "amid-threads";
     nothing_is_inherited_through_exec: "forking" "exec";
     a_fork_at_any_call_leaves_a_child_that_reads_closes_and_opens_its_own: "beside" "forked";
+    /// Closing an inherited handle there unlocked its living parent's owner, whose blobs the next open removed.
+    an_early_fork_handler_changes_no_lock: "beside" "in-handler";
+    a_child_without_handlers_changes_no_lock: "beside" "without-handler";
+    fork_handlers_may_use_the_library: "fork_handlers" "all";
+    a_fork_that_never_ends_makes_calls_busy: "fork_handlers" "stuck";
     a_fork_at_any_call_keeps_neither_lock_nor_owner_of_a_killed_parent: "beside" "orphaned";
     a_process_stopped_at_any_call_lets_other_keys_go_on: "beside" "stopped";
     a_log_callback_may_call_every_function: "hosts" "log";
     a_store_closed_inside_anothers_callback_waits_for_its_own: "hosts" "closed-in-callback";
+    /// The wait counted sleeps, which signals cut short.
+    closing_amid_signals_waits_for_the_callback: "hosts" "closed-amid-signals";
     filtered_system_calls_cost_a_code_or_a_tier: "hosts" "seccomp";
     neither_proc_nor_dev_is_needed: "hosts" "chroot";
     descriptors_closed_behind_our_back_cost_a_code: "hosts" "closefrom";

@@ -153,7 +153,8 @@ pub struct vfs_options_t {
     /// direction. It is called on the thread whose call is under way, maybe on several at once,
     /// with no lock of ours held: it may call this library, but must not throw, longjmp, close
     /// this store, or use the writer or listing whose call is under way. `message` has no newline
-    /// and is valid during the call. Not called after vfs_close returns. Default: nobody.
+    /// and is valid during the call. Not called after vfs_close returns: vfs_close waits for calls
+    /// in progress on other threads, for five seconds at most. Default: nobody.
     pub log: Option<unsafe extern "C" fn(user: *mut c_void, level: i32, message: *const c_char)>,
     /// Passed to log.
     pub log_user: *mut c_void,

@@ -1,13 +1,18 @@
-//! What `fork` does to us. A lock belongs to an opening of a file, and a child inherits the opening: so a child
-//! closes the descriptors of our locks at once, or it would keep a dead parent's locks. And a handle knows that it
-//! is in a child by a page that `fork` wipes: a process number proves nothing.
+//! What `fork` does to the library. A lock belongs to an open file description, which a child shares with its parent.
+//! The child therefore closes the descriptors of all locks, or it would keep the locks of a dead parent; and it never
+//! locks or unlocks through one of them, since that would change the lock of its living parent.
+//!
+//! A process knows that it is a child by a page that `fork` wipes: a process number proves nothing. Whatever looks at
+//! that page first in the child does what the child has to do: usually that is the handler of `pthread_atfork`. A
+//! handler that the calling process registered earlier runs before it, and `_Fork` or a raw `clone` runs none.
 use super::Os;
 use super::alloc::try_box;
 use super::call::once;
 use super::file::Fd;
-use super::process::{Deadline, errno, set_errno, sleep};
+use super::process::{errno, monotonic_ns, set_errno, sleep};
 use super::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering::SeqCst, fence};
 use super::sync::{Mutex, TryLockError, shared_static};
+use super::thread;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic as process;
 use std::time::Duration;
@@ -21,8 +26,8 @@ shared_static! {
     OVER: AtomicU64 = AtomicU64::new(0);
 }
 
-/// How long an opening waits for forks of other threads, which take long in big processes.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the openings of one call wait, together, for forks of other threads, which take long in big processes.
+const FORK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Slots for the descriptors of locks, never given back, so that the child's handler can walk them
 /// without a lock.
@@ -33,7 +38,7 @@ struct Slots {
 
 const FREE: i32 = -1;
 const CLAIMED: i32 = -2;
-/// The child's handler closed it; its `LockFd` is still there.
+/// A child closed it; its `LockFd` is still there.
 const CLOSED: i32 = -3;
 
 const SLOTS_EACH: usize = if cfg!(loom) { 1 } else { 64 };
@@ -92,20 +97,22 @@ pub(super) fn known_descriptor() -> i32 {
     SLOTS.fds[0].fetch_or(0, SeqCst)
 }
 
-/// A descriptor through which a lock is held: closed in a forked child before anything else runs there.
+/// A descriptor through which a lock is held. A forked child closes it and never uses it.
 pub struct LockFd {
     slot: &'static AtomicI32,
+    process: Kin,
 }
 
 impl LockFd {
-    /// Opens with `open`, again where a fork came between that and its entry in the slots: that
-    /// child would keep the descriptor. Take the lock only afterwards.
+    /// Opens with `open`, again where a fork of another thread came between that and its entry in the slots: that
+    /// child would keep the descriptor. Take the lock only afterwards. Fails with EBUSY where forks go on for too long.
     pub fn open(mut open: impl FnMut() -> Os<Fd>) -> Os<LockFd> {
-        let lock = LockFd { slot: Slots::claim()? };
-        let deadline = Deadline::after(PATIENCE);
+        let process = Kin::here()?;
+        let lock = LockFd { slot: Slots::claim()?, process };
         loop {
             let begun = BEGUN.load(SeqCst);
-            if OVER.load(SeqCst) == begun {
+            // A fork of this very thread has not begun yet, or is over: one of its handlers calls.
+            if OVER.load(SeqCst) + forks_of_this_thread() == begun {
                 let fd = open()?;
                 lock.slot.store(fd.into_raw(), SeqCst);
                 fence(SeqCst); // the fork's child sees the slot, or we see the fork
@@ -114,8 +121,8 @@ impl LockFd {
                 }
                 lock.close(CLAIMED);
             }
-            if deadline.is_over() {
-                return Err(libc::EAGAIN); // this process does nothing but fork
+            if !may_wait_for_forks() {
+                return Err(libc::EBUSY); // this process does nothing but fork
             }
             sleep(Duration::from_micros(200));
         }
@@ -123,6 +130,9 @@ impl LockFd {
 
     /// The descriptor; EBADF in a forked child.
     pub fn get(&self) -> Os<i32> {
+        if self.process.in_child() {
+            return Err(libc::EBADF); // the child's handler may not have run yet
+        }
         let fd = self.slot.load(SeqCst);
         if fd >= 0 { Ok(fd) } else { Err(libc::EBADF) }
     }
@@ -143,7 +153,26 @@ impl LockFd {
     }
 }
 
-/// Closes what a slot of ours has, which is nothing in a forked child.
+/// Whether the call of this thread may wait for forks a little longer.
+fn may_wait_for_forks() -> bool {
+    let now = (monotonic_ns() / 1_000_000) as usize;
+    let began = match thread::FORK_WAIT.get() {
+        0 => now.max(1),
+        began => began,
+    };
+    // Without memory for the mark each opening would wait anew: then none waits.
+    thread::FORK_WAIT.set(began) && now.abs_diff(began) < FORK_TIMEOUT.as_millis() as usize
+}
+
+/// Forks that this thread is making: 1 inside a handler of `pthread_atfork`, else 0.
+fn forks_of_this_thread() -> u64 {
+    if cfg!(loom) {
+        return 0; // its threads share one thread of the system
+    }
+    thread::FORKS.get() as u64
+}
+
+/// Closes what a slot has, which is nothing in a forked child.
 fn empty(slot: &AtomicI32, then: i32) {
     let fd = slot.swap(then, SeqCst);
     if fd >= 0 {
@@ -204,22 +233,63 @@ unsafe extern "C" {
 }
 
 pub(super) unsafe extern "C" fn before_fork() {
+    count_fork_of_this_thread(1);
     BEGUN.fetch_add(1, SeqCst);
     fence(SeqCst);
 }
 
 pub(super) unsafe extern "C" fn after_fork_in_parent() {
     OVER.fetch_add(1, SeqCst);
+    count_fork_of_this_thread(0);
 }
 
-/// Takes no lock and no memory: another thread of the parent may have held either.
+/// Where there is no memory for the mark, openings in handlers of `pthread_atfork` wait, and fail.
+fn count_fork_of_this_thread(forks: usize) {
+    if !cfg!(loom) {
+        thread::FORKS.set(forks);
+    }
+}
+
 unsafe extern "C" fn after_fork_in_child() {
-    let kept = errno();
-    OVER.store(BEGUN.load(SeqCst), SeqCst);
     // SAFETY: null, or mapped and never unmapped.
     if let Some(page) = unsafe { PAGE.load(SeqCst).as_ref() } {
-        page.store(0, SeqCst); // for kernels that do not wipe it
+        if !WIPED.load(SeqCst) {
+            page.store(FRESH, SeqCst);
+        }
+        current_generation(page);
     }
+}
+
+/// The generation of processes that this one is. The first call in a forked child does what a child has to do.
+#[inline]
+fn current_generation(page: &process::AtomicU64) -> u64 {
+    match page.load(SeqCst) {
+        FRESH | ENTERING => enter_process(page),
+        generation => generation,
+    }
+}
+
+#[cold]
+fn enter_process(page: &process::AtomicU64) -> u64 {
+    loop {
+        match page.load(SeqCst) {
+            FRESH if page.compare_exchange(FRESH, ENTERING, SeqCst, SeqCst).is_ok() => {
+                close_inherited();
+                let fresh = LAST_GENERATION.fetch_add(1, SeqCst) + 1;
+                page.store(fresh, SeqCst);
+                return fresh;
+            }
+            FRESH | ENTERING => sleep(Duration::from_micros(200)), // another thread of this child does it
+            generation => return generation,
+        }
+    }
+}
+
+/// Closes what a child must not keep. Takes no lock and no memory: another thread of the parent may have held either.
+fn close_inherited() {
+    let kept = errno();
+    OVER.store(BEGUN.load(SeqCst), SeqCst);
+    count_fork_of_this_thread(0);
     let mut slots: Option<&'static Slots> = Some(&SLOTS);
     while let Some(some) = slots {
         for slot in &some.fds {
@@ -239,8 +309,15 @@ unsafe extern "C" fn after_fork_in_child() {
 
 /// A page that `fork` wipes; it holds the generation of processes that this one is.
 static PAGE: process::AtomicPtr<process::AtomicU64> = process::AtomicPtr::new(std::ptr::null_mut());
-static LAST_GENERATION: process::AtomicU64 = process::AtomicU64::new(0);
+/// The kernel wipes it; else the child's handler does.
+static WIPED: process::AtomicBool = process::AtomicBool::new(false);
+static LAST_GENERATION: process::AtomicU64 = process::AtomicU64::new(1);
 static REGISTERED: process::AtomicBool = process::AtomicBool::new(false);
+
+/// What a wiped page holds.
+const FRESH: u64 = 0;
+/// A thread of a child closes what the child must not keep. No process has this generation.
+const ENTERING: u64 = 1;
 
 /// The process that opened a handle.
 #[derive(Clone, Copy, Debug)]
@@ -265,12 +342,7 @@ impl Kin {
             map_page()?;
         }
         // SAFETY: mapped above and never unmapped.
-        let page = unsafe { &*PAGE.load(SeqCst) };
-        if page.load(SeqCst) == 0 {
-            let fresh = LAST_GENERATION.fetch_add(1, SeqCst) + 1;
-            let _ = page.compare_exchange(0, fresh, SeqCst, SeqCst); // another thread's will do
-        }
-        Ok(Kin { generation: page.load(SeqCst) })
+        Ok(Kin { generation: current_generation(unsafe { &*PAGE.load(SeqCst) }) })
     }
 
     /// Another one in a forked child; never 0.
@@ -281,7 +353,7 @@ impl Kin {
     /// Whether this process is a forked child of that one.
     pub fn in_child(&self) -> bool {
         // SAFETY: `here` mapped it, and it is never unmapped.
-        unsafe { (*PAGE.load(SeqCst)).load(SeqCst) != self.generation }
+        current_generation(unsafe { &*PAGE.load(SeqCst) }) != self.generation
     }
 }
 
@@ -304,7 +376,11 @@ fn map_page() -> Os<()> {
         if page == libc::MAP_FAILED { -1 } else { 0 }
     })?;
     // SAFETY: our own page. A kernel that cannot wipe it leaves that to the child's handler.
-    unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) };
+    let wiped = unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) } == 0;
+    let generation: *const process::AtomicU64 = page.cast();
+    // SAFETY: our own page, zeroed and aligned. It is this process's from the start: a wiped one is a child's.
+    unsafe { (*generation).store(LAST_GENERATION.fetch_add(1, SeqCst) + 1, SeqCst) };
+    WIPED.store(wiped, SeqCst);
     if PAGE.compare_exchange(std::ptr::null_mut(), page.cast(), SeqCst, SeqCst).is_err() {
         // SAFETY: another thread was faster; this page is known to nobody.
         unsafe { libc::munmap(page, size) };
@@ -352,5 +428,41 @@ mod tests {
         // SAFETY: our own child.
         unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
         assert_eq!(free, Ok(()));
+    }
+
+    /// Each opening of a lock waited for 5 s of its own: `vfs_open` on three tiers took a minute.
+    #[test]
+    fn forks_cost_a_call_one_wait() {
+        let _alone = crate::sys::faults::FORKING.write().unwrap_or_else(|e| e.into_inner());
+        let path = c"/dev/null";
+        let open_lock = || LockFd::open(|| open(None, path, Open::Read)).map(drop);
+        Kin::here().unwrap();
+        let skipped = crate::sys::faults::skipped_ns;
+        let another = |handler: unsafe extern "C" fn()| {
+            // SAFETY: as the C library calls it, on a thread that forks.
+            std::thread::spawn(move || unsafe { handler() }).join().unwrap();
+        };
+        thread::enter();
+        another(before_fork);
+        let (waited, _) = crate::sys::faults::run(0, None, 0, false, || {
+            let began = skipped();
+            assert_eq!(open_lock(), Err(libc::EBUSY));
+            let once = skipped() - began;
+            assert_eq!([open_lock(), open_lock()], [Err(libc::EBUSY); 2]);
+            (once, skipped() - began)
+        });
+        another(after_fork_in_parent);
+        let afterwards = open_lock();
+        thread::leave();
+        assert!(waited.0 >= FORK_TIMEOUT.as_nanos() as u64, "the first opening waits");
+        assert_eq!(waited.0, waited.1, "the others do not");
+        assert_eq!(afterwards, Ok(()));
+        // A handler of the thread that forks is not kept waiting for its own fork.
+        // SAFETY: as the C library calls them.
+        unsafe { before_fork() };
+        let (within, _) = crate::sys::faults::run(0, None, 0, false, || (open_lock(), skipped()));
+        // SAFETY: as above.
+        unsafe { after_fork_in_parent() };
+        assert_eq!(within, (Ok(()), skipped()));
     }
 }

@@ -14,7 +14,7 @@ struct Last {
 }
 
 /// A pthread key that is made at first use; 0 while it is not (keys are stored plus one).
-struct ThreadKey {
+pub(super) struct ThreadKey {
     key: AtomicU32,
     free: Option<unsafe extern "C" fn(*mut libc::c_void)>,
 }
@@ -22,6 +22,10 @@ struct ThreadKey {
 static LAST: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: Some(free_last) };
 static MARKS: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: None };
 static DEPTH: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: None };
+/// Forks that the thread is making.
+pub(super) static FORKS: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: None };
+/// When the thread's call began to wait for forks of other threads, in milliseconds of the monotonic clock; 0: it did not.
+pub(super) static FORK_WAIT: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: None };
 
 impl ThreadKey {
     fn key(&self) -> Option<libc::pthread_key_t> {
@@ -44,12 +48,12 @@ impl ThreadKey {
         }
     }
 
-    fn get(&self) -> usize {
+    pub(super) fn get(&self) -> usize {
         // SAFETY: a key of ours.
         self.key().map_or(0, |key| unsafe { libc::pthread_getspecific(key) } as usize)
     }
 
-    fn set(&self, value: usize) -> bool {
+    pub(super) fn set(&self, value: usize) -> bool {
         // SAFETY: a key of ours; the value is ours to interpret.
         self.key().is_some_and(|key| unsafe { libc::pthread_setspecific(key, value as *const _) } == 0)
     }
@@ -158,7 +162,15 @@ pub fn marks(tag: usize) -> usize {
 
 /// This thread goes into a call of ours.
 pub fn enter() {
+    begin_call();
     DEPTH.set(DEPTH.get() + 1);
+}
+
+/// A call begins, unless this thread is inside of one: what earlier ones waited for forks does not count.
+pub fn begin_call() {
+    if DEPTH.get() == 0 && FORK_WAIT.get() != 0 {
+        FORK_WAIT.set(0);
+    }
 }
 
 /// This thread comes out again.

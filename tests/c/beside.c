@@ -1,5 +1,5 @@
 /* Between any two calls of the operating system that an operation makes, its process forks, forks and is killed, or is
- * stopped. `beside SCRATCH forked|orphaned|stopped|held`; with VFS_TEST_COUNT set it tells how many points there were. */
+ * stopped. `beside SCRATCH forked|in-handler|without-handler|orphaned|stopped|held`; with VFS_TEST_COUNT set it tells how many points there were. */
 #include "harness.h"
 
 #include "between.h"
@@ -43,6 +43,13 @@ static void end_long_lived(int shut)
 
 /* ---- a fork in its midst ---- */
 
+/* How the child comes to life, and where it acts. */
+static enum {
+    BY_FORK,    /* after all handlers */
+    IN_HANDLER, /* in a handler of pthread_atfork that runs before the library's */
+    BY_CLONE,   /* no handler runs */
+} making;
+
 static void grandchild(void *arg)
 {
     vfs_t *own = arg;
@@ -85,20 +92,79 @@ static void heir(void *arg)
     }
     vfs_t *own = open_on(tiers);
     CHECK_OK(put(own, "of-child", 300, 9, 0));
-    JOIN(start_child(grandchild, own));
+    if (making != IN_HANDLER)
+        JOIN(start_child(grandchild, own));
     CHECK_VALUE(own, "of-child", 300, 9);
     QUIET(vfs_close(own));
 }
 
-static int shutting;
+static int shutting, forking_here;
+static vfs_t *of_handler;
+
+static void child_handler(void)
+{
+    if (!forking_here || making != IN_HANDLER)
+        return;
+    heir(&shutting);
+    of_handler = open_on(tiers);
+    CHECK_OK(put(of_handler, "of-child", 300, 9, 0));
+}
+
+/* What the handler opened is this child's own: the library's handler, which ran since, left it alone. */
+static void after_handler(void *arg)
+{
+    (void)arg;
+    vfs_t *other = open_on(tiers);
+    CHECK_INT(flags_of(of_handler, "of-child"), VFS_STAT_OWNED);
+    CHECK_VALUE(other, "of-child", 300, 9);
+    QUIET(vfs_close(of_handler));
+    CHECK_ABSENT(other, "of-child");
+    QUIET(vfs_close(other));
+}
+
+/* The locks of this process, through whichever descriptor. */
+static void locks_held(char *text, size_t size)
+{
+    char line[256];
+    size_t used = 0;
+    for (int fd = 3; fd < 256; fd++) {
+        FILE *info = fopen(say("/proc/self/fdinfo/%d", fd), "re");
+        while (info && fgets(line, sizeof line, info))
+            if (strncmp(line, "lock:", 5) == 0) {
+                int len = snprintf(text + used, size - used, "%d %s", fd, line);
+                CHECK(len > 0 && used + (size_t)len < size);
+                used += (size_t)len;
+            }
+        if (info)
+            fclose(info);
+    }
+    text[used] = 0;
+}
 
 static void fork_here(const char *name)
 {
+    static char before[65536], after[65536];
+    pid_t pid;
     (void)name;
     if (++shared->calls != at)
         return;
     shared->met = 1;
-    JOIN(start_child(heir, &shutting));
+    locks_held(before, sizeof before);
+    forking_here = 1;
+    if (making == BY_CLONE) {
+        SYS(pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+        if (pid == 0) {
+            heir(&shutting);
+            _exit(0);
+        }
+    } else {
+        pid = start_child(making == IN_HANDLER ? after_handler : heir, &shutting);
+    }
+    forking_here = 0;
+    JOIN(pid);
+    locks_held(after, sizeof after);
+    if (strcmp(before, after) != 0)
+        FAIL("a child changed the locks of its parent:\n%s---\n%s", before, after);
 }
 
 static int forked_at(const struct operation *op, enum before before, int n)
@@ -360,7 +426,9 @@ int main(int argc, char **argv)
     B = dir_of("b");
     snprintf(tiers, sizeof tiers, "%s,%s", A, B);
     unsigned fds = descriptors();
-    if (strcmp(mode, "forked") == 0) {
+    CHECK_INT(pthread_atfork(NULL, NULL, child_handler), 0); /* before the library registers its own */
+    making = strcmp(mode, "in-handler") == 0 ? IN_HANDLER : strcmp(mode, "without-handler") == 0 ? BY_CLONE : BY_FORK;
+    if (strcmp(mode, "forked") == 0 || making != BY_FORK) {
         everywhere(forked_at);
         for (lost = 1; lost < 4; lost++)
             for (int n = 1; forked_at(&operations[lost == 1 ? 0 : lost == 2 ? 4 : 10], NONE, n); n++)
