@@ -3,11 +3,14 @@
 use crate::error::{ErrnoName, Fault, Place, Shown};
 use crate::options::{Level, Log};
 use crate::sys::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst, fence};
-use crate::sys::{self, Text};
+use crate::sys::{self, Deadline, Text};
 use std::fmt::Write;
 use std::time::Duration;
 
 const QUIET_NS: u64 = 10_000_000_000;
+
+/// How long closing a store waits for threads in its log callback.
+const CALLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub struct Health {
@@ -59,17 +62,15 @@ impl Logger {
         }
     }
 
-    /// After this the callback is not called any more, nor is another thread still in it; but a host that closes its
-    /// store inside the callback, or never comes back from it, is not waited for.
+    /// After this the callback is not called any more, nor is another thread still in it. A store that is closed inside
+    /// its own callback does not wait for that call, and nobody waits longer than [`CALLBACK_TIMEOUT`].
     pub fn close(&self) {
         self.closed.store(true, SeqCst);
         fence(SeqCst);
         let own = sys::thread::marks(self.tag());
-        for _ in 0..5000 {
-            if self.inside.load(SeqCst) <= own {
-                break;
-            }
-            sys::sleep(Duration::from_millis(1));
+        let deadline = Deadline::after(CALLBACK_TIMEOUT);
+        while self.inside.load(SeqCst) > own && !deadline.is_over() {
+            sys::sleep(Duration::from_millis(1)); // less where a signal comes
         }
     }
 }

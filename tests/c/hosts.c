@@ -192,6 +192,64 @@ static void closed_in_callback(void)
     nothing_left();
 }
 
+/* A storm of signals cuts every sleep short: vfs_close waits for the other thread in the callback all the same. */
+static struct {
+    vfs_writer_t *writer;
+    pthread_t closer;
+    _Atomic int inside, closed, late, stop;
+} amid;
+
+static void stay_in_callback(void *user, int32_t level, const char *message)
+{
+    (void)user, (void)level, (void)message;
+    atomic_store(&amid.inside, 1);
+    for (int i = 0; i < 1000; i++)
+        nap(1);
+    atomic_store(&amid.late, atomic_load(&amid.closed));
+}
+
+static void *write_too_much(void *arg)
+{
+    (void)arg;
+    CHECK_IS(vfs_write(amid.writer, large_data, LARGE), VFS_ERR_NO_SPACE);
+    return NULL;
+}
+
+static void *signal_the_closer(void *arg)
+{
+    while (!atomic_load(&amid.stop))
+        pthread_kill(amid.closer, SIGUSR1);
+    return arg;
+}
+
+static void hear_nothing(int number)
+{
+    (void)number;
+}
+
+static void closed_amid_signals(void)
+{
+    pthread_t writer, signaller;
+    struct sigaction action = {.sa_handler = hear_nothing};
+    SYS(sigaction(SIGUSR1, &action, NULL));
+    two_tiers();
+    snprintf(limited, sizeof limited, "%s?max=1K", A);
+    vfs_t *x = open_telling(limited, "x", stay_in_callback);
+    amid.closer = pthread_self();
+    CHECK_OK(vfs_create(x, "k", 0, 0, &amid.writer));
+    CHECK_INT(pthread_create(&writer, NULL, write_too_much, NULL), 0);
+    AWAIT(&amid.inside, 1);
+    CHECK_INT(pthread_create(&signaller, NULL, signal_the_closer, NULL), 0);
+    QUIET(vfs_close(x));
+    atomic_store(&amid.closed, 1);
+    atomic_store(&amid.stop, 1);
+    CHECK_INT(pthread_join(signaller, NULL), 0);
+    CHECK_INT(pthread_join(writer, NULL), 0);
+    CHECK_INT(amid.late, 0);
+    QUIET(vfs_abort(amid.writer));
+    nothing_left();
+}
+
 /* ---- filters of system calls ---- */
 
 static const struct {
@@ -551,7 +609,8 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } modes[] = {
-        {"log", log_calls}, {"closed-in-callback", closed_in_callback}, {"seccomp", seccomp}, {"chroot", without_proc},
+        {"log", log_calls}, {"closed-in-callback", closed_in_callback},
+        {"closed-amid-signals", closed_amid_signals}, {"seccomp", seccomp}, {"chroot", without_proc},
         {"closefrom", closefrom_behind}, {"signals", signals}, {"rights", rights}, {"limits", limits},
         {"exercised", exercised},
     };
