@@ -5,6 +5,7 @@ mod blobs;
 mod budget;
 mod draft;
 mod ground;
+mod probe;
 mod room;
 
 pub use budget::Budget;

@@ -1,6 +1,7 @@
 //! The room of an owner: a directory held with a lock for as long as the owner lives. Each name in it is the
 //! owner's own link to a published blob, or a draft; when the owner is dead, a reaper finds here all that it left.
 use super::ground::{Ground, Path, is_closed_dir, make_own_dir, path};
+use super::probe::{Probed, probe, remove_leftover};
 use crate::error::Fault;
 use crate::key::Key;
 use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -67,7 +68,9 @@ impl Room {
             }
             match Self::take(owners, &id) {
                 Ok(Some(dir)) => {
-                    let fix_mode = probe(&dir).inspect_err(|_| {
+                    let using = |e| Fault::os(e, "using a room");
+                    let probed = dir.borrow().map_err(using).and_then(|dir| probe(ground, id.as_bytes(), dir));
+                    let Probed { fix_mode } = probed.inspect_err(|_| {
                         let _ = sys::remove_dir(owners, id.as_c_str()); // else the next reap does it
                     })?;
                     let (subs, links) = (AtomicU32::new(0), AtomicU64::new(0));
@@ -242,26 +245,6 @@ impl Room {
     }
 }
 
-/// Tries locks' companion, links, with an empty file. Answers whether new files need their mode given back.
-fn probe(dir: &LockFd) -> Result<bool, Fault> {
-    const PROBE: &CStr = c"\\probe";
-    const PROBE_LINK: &CStr = c"\\probe.link";
-    let trying = |e| Fault::os(e, "trying whether the filesystem has links");
-    let dir = dir.borrow().map_err(trying)?;
-    let file = sys::open(Some(dir), PROBE, Open::New).map_err(trying)?;
-    // Whose a blob is is told by its links: a filesystem that knows files by their paths, as many in user space do, says of
-    // two links that they are two files, or knows of the second one late.
-    let tried = sys::link(dir, PROBE, dir, PROBE_LINK).and_then(|()| {
-        let names = [PROBE, PROBE_LINK].map(|name| sys::stat(Some(dir), name));
-        sys::unlink(dir, PROBE_LINK)?;
-        let [one, two] = [names[0]?, names[1]?];
-        if one.ident == two.ident && one.links == 2 && two.links == 2 { Ok(()) } else { Err(libc::EOPNOTSUPP) }
-    });
-    let mode = sys::stat_fd(file.as_fd()).map(|meta| meta.permissions());
-    sys::unlink(dir, PROBE).and(tried).map_err(trying)?;
-    Ok(mode.map_err(trying)? != 0o600)
-}
-
 /// A room of our own, or a dead owner's that we locked.
 #[derive(Clone, Copy)]
 pub struct RoomRef<'a> {
@@ -323,6 +306,7 @@ impl RoomRef<'_> {
             if let Some(fault) = first {
                 return Err(fault);
             }
+            removing(remove_leftover(self.ground, self.id.to_bytes()))?;
             match sys::remove_dir(self.ground.owners.as_fd(), self.id) {
                 Err(libc::ENOTEMPTY | libc::EEXIST) => {}
                 answer => return removing(answer),
