@@ -315,9 +315,12 @@ typedef struct vfs_options_t {
    * Is called when a tier begins to refuse or recovers, at most once in 10 s for a tier and
    * direction. It is called on the thread whose call is under way, maybe on several at once,
    * with no lock of ours held: it may call this library, but must not throw, longjmp, close
-   * this store, or use the writer or listing whose call is under way. `message` has no newline
-   * and is valid during the call. Not called after vfs_close returns: vfs_close waits for calls
-   * in progress on other threads, for five seconds at most. Default: nobody.
+   * this store, or use the writer or listing whose call is under way. It must not end its thread
+   * either: pthread_exit there, or a cancellation that it lets in, unwinds the stack through
+   * this library, and the C library ends the process. Set a flag instead, and end the thread
+   * when the call has returned. `message` has no newline and is valid during the call. Not
+   * called after vfs_close returns: vfs_close waits for calls in progress on other threads, for
+   * five seconds at most. Default: nobody.
    */
   void (*log)(void *user, int32_t level, const char *message);
   /** Passed to log. */

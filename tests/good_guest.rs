@@ -30,6 +30,7 @@ c_tests! {
     a_store_closed_inside_anothers_callback_waits_for_its_own: "hosts" "closed-in-callback";
     /// The wait counted sleeps, which signals cut short.
     closing_amid_signals_waits_for_the_callback: "hosts" "closed-amid-signals";
+    a_log_callback_that_ends_its_thread_ends_as_told: "hosts" "exit-in-callback";
     filtered_system_calls_cost_a_code_or_a_tier: "hosts" "seccomp";
     neither_proc_nor_dev_is_needed: "hosts" "chroot";
     descriptors_closed_behind_our_back_cost_a_code: "hosts" "closefrom";

@@ -250,6 +250,79 @@ static void closed_amid_signals(void)
     nothing_left();
 }
 
+/* ---- a callback that ends its thread ---- */
+
+static _Thread_local int leaving;
+
+static void exit_at_once(void *user, int32_t level, const char *message)
+{
+    (void)user;
+    (void)level;
+    (void)message;
+    pthread_exit(NULL);
+}
+
+static void exit_later(void *user, int32_t level, const char *message)
+{
+    (void)user;
+    (void)level;
+    (void)message;
+    leaving = 1;
+}
+
+static void *store_and_leave(void *arg)
+{
+    vfs_t *own = arg;
+    CHECK_OK(put(own, "k", LARGE, 1, 0));
+    if (leaving)
+        pthread_exit((void *)7);
+    return NULL;
+}
+
+static void exit_amid_a_call(void *arg)
+{
+    (void)arg;
+    pthread_t thread;
+    /* the C library says why it ends the process */
+    int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    SYS(nowhere);
+    SYS(dup2(nowhere, 2));
+    SYS(setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}));
+    vfs_t *own = open_telling(limited, "harness", exit_at_once);
+    CHECK_INT(pthread_create(&thread, NULL, store_and_leave, own), 0);
+    pthread_join(thread, NULL);
+    _exit(0);
+}
+
+/* pthread_exit unwinds the stack through the library, which the C library does not let anybody stop: it ends the process,
+ * as the header says. Others lose nothing by it. A callback that leaves it to whoever made the call ends nothing but its
+ * thread. */
+static void exit_in_callback(void)
+{
+    pthread_t thread;
+    void *result = NULL;
+    int status = 0;
+    two_tiers();
+    snprintf(limited, sizeof limited, "%s?max=1K,%s", A, B);
+    s = open_on(tiers);
+    CHECK_OK(put(s, "other", 10, 2, 0));
+    pid_t pid = start_child(exit_amid_a_call, NULL);
+    CHECK_INT(waitpid(pid, &status, 0), pid);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    CHECK_OK(vfs_reap(s, NULL));
+    CHECK_IS(vfs_has(s, "k"), 0);
+    CHECK_VALUE(s, "other", 10, 2);
+    vfs_t *own = open_telling(limited, "harness", exit_later);
+    CHECK_INT(pthread_create(&thread, NULL, store_and_leave, own), 0);
+    CHECK_INT(pthread_join(thread, &result), 0);
+    CHECK(result == (void *)7);
+    CHECK_VALUE(s, "k", LARGE, 1);
+    QUIET(vfs_close(own));
+    CHECK_ABSENT(s, "k");
+    QUIET(vfs_close(s));
+    nothing_left();
+}
+
 /* ---- filters of system calls ---- */
 
 static const struct {
@@ -609,7 +682,7 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } modes[] = {
-        {"log", log_calls}, {"closed-in-callback", closed_in_callback},
+        {"log", log_calls}, {"closed-in-callback", closed_in_callback}, {"exit-in-callback", exit_in_callback},
         {"closed-amid-signals", closed_amid_signals}, {"seccomp", seccomp}, {"chroot", without_proc},
         {"closefrom", closefrom_behind}, {"signals", signals}, {"rights", rights}, {"limits", limits},
         {"exercised", exercised},
