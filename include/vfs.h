@@ -372,7 +372,7 @@ typedef struct vfs_tier_stat_t {
   uint32_t flags;
   /** VFS_TIER_SHM, VFS_TIER_DIR or VFS_TIER_MEMORY. */
   uint32_t kind;
-  /** The errno of its last refusal; 0 if there was none yet. */
+  /** The errno of the last change that it refused or failed; 0 if there was none yet. */
   int32_t last_errno;
   /** Its directory, valid until vfs_close; NULL for memory. */
   const char *dir;

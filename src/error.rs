@@ -88,6 +88,17 @@ pub(crate) fn lacks_room(errno: i32) -> bool {
     matches!(errno, libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::ENOMEM)
 }
 
+/// Whose failure a fault is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Culprit {
+    /// The tier that was asked.
+    Asked,
+    /// The tier of this number, though another one was asked: a blob's older value lies there, or the draft that moves on.
+    Tier(u32),
+    /// No tier: this process has no memory, or another one holds what is needed.
+    Nobody,
+}
+
 /// What one tier, or this process, could not do: small, copied, made without memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
@@ -99,6 +110,7 @@ pub(crate) struct Fault {
     pub what: &'static str,
     /// Bytes free for us when it was refused, where that was asked.
     pub free: Option<u64>,
+    pub culprit: Culprit,
 }
 
 /// Why a directory under our name is not used: another user planted it, or others may write to it.
@@ -107,12 +119,17 @@ pub(crate) const NOT_OURS: &str = "our directory on the tier has another owner, 
 impl Fault {
     /// A tier's own failure.
     pub const fn os(errno: i32, what: &'static str) -> Fault {
-        Fault { code: None, errno, what, free: None }
+        Fault { code: None, errno, what, free: None, culprit: Culprit::Asked }
     }
 
-    /// A failure that no other tier can mend.
+    /// A failure of no tier, or one that no other tier can mend.
     pub const fn last(code: Code, errno: i32, what: &'static str) -> Fault {
-        Fault { code: Some(code), errno, what, free: None }
+        Fault { code: Some(code), errno, what, free: None, culprit: Culprit::Nobody }
+    }
+
+    /// The same, of the tier that the draft or blob lies on: no other one has these bytes.
+    pub fn of_source(self, index: usize) -> Fault {
+        Fault { code: Some(self.code()), culprit: Culprit::Tier(index as u32), ..self }
     }
 
     /// This process has no memory for `what`.
@@ -131,7 +148,21 @@ impl Fault {
 
     /// Whether the next tier would fail just so: final codes, and no descriptors.
     pub fn is_final(&self) -> bool {
-        self.code.is_some() || matches!(self.errno, libc::EMFILE | libc::ENFILE)
+        self.code.is_some() || self.lacks_descriptors()
+    }
+
+    fn lacks_descriptors(&self) -> bool {
+        matches!(self.errno, libc::EMFILE | libc::ENFILE)
+    }
+
+    /// The number of the tier that failed, where the tier `asked` was asked.
+    pub fn tier(&self, asked: usize) -> Option<usize> {
+        match self.culprit {
+            _ if self.lacks_descriptors() => None, // this process's, or the machine's
+            Culprit::Asked => Some(asked),
+            Culprit::Tier(index) => Some(index as usize),
+            Culprit::Nobody => None,
+        }
     }
 
     /// Whether nothing of ours can be there: no directory, or one that is not ours.
@@ -218,9 +249,23 @@ impl Error {
         self.code
     }
 
-    /// The same, to be told with a tier again.
+    /// The same, to be told again as the failure of the tier that it names, if it names one.
     pub(crate) fn to_fault(&self) -> Fault {
-        Fault { code: Some(self.code), errno: self.errno, what: self.what, free: self.free }
+        let culprit = self.tier().map_or(Culprit::Nobody, |index| Culprit::Tier(index as u32));
+        Fault { code: Some(self.code), errno: self.errno, what: self.what, free: self.free, culprit }
+    }
+
+    /// The number of the tier that failed.
+    pub(crate) fn tier(&self) -> Option<usize> {
+        self.tier.as_ref().map(|place| place.index as usize)
+    }
+
+    /// The same error of another list of tiers, in which a directory may have another number.
+    pub(crate) fn renumbered(mut self, places: impl Iterator<Item = Shared<Place>>) -> Error {
+        if let Some(tier) = &self.tier {
+            self.tier = places.into_iter().find(|place| place.dir == tier.dir).or(self.tier);
+        }
+        self
     }
 
     /// What the operating system answered; 0 where it was not asked.

@@ -544,7 +544,7 @@ class TierStat:
     kind: str  # "shm", "dir" or "memory"; later versions may add some
     dir: str | None  # its directory; None for memory
     usable: bool  # when it was last tried
-    last_errno: int  # of its last refusal; 0 if there was none yet
+    last_errno: int  # of the last change that it refused or failed; 0 if there was none yet
     blobs: int  # of this Store, there now
     bytes: int  # theirs
     stored: int  # by this Store, since it was opened

@@ -207,7 +207,7 @@ pub struct vfs_tier_stat_t {
     pub flags: u32,
     /// VFS_TIER_SHM, VFS_TIER_DIR or VFS_TIER_MEMORY.
     pub kind: u32,
-    /// The errno of its last refusal; 0 if there was none yet.
+    /// The errno of the last change that it refused or failed; 0 if there was none yet.
     pub last_errno: i32,
     /// Its directory, valid until vfs_close; NULL for memory.
     pub dir: *const c_char,

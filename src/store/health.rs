@@ -115,6 +115,11 @@ impl Health {
         }
     }
 
+    /// The tier did not refuse a blob, but failed a change of what it has.
+    pub fn failed(&self, errno: i32) {
+        self.last_errno.store(errno, SeqCst);
+    }
+
     /// Whether the tier could be used, told by what it was tried for.
     pub fn tried(&self, fault: Option<&Fault>) {
         self.usable.store(fault.is_none(), SeqCst);

@@ -82,7 +82,7 @@ pub struct TierStat<'a> {
     pub usable: bool,
     /// What it is.
     pub kind: TierKind,
-    /// The errno of its last refusal; 0: none yet.
+    /// The errno of the last change that it refused or failed; 0: none yet.
     pub last_errno: i32,
     /// `None` for memory.
     pub dir: Option<&'a CStr>,
@@ -195,6 +195,16 @@ impl Inner {
         Ok(stat)
     }
 
+    /// Notes a failed change in the statistics of the tier that failed.
+    fn note_failed(&self, error: Error) -> Error {
+        if let Some(layer) = error.tier().and_then(|index| self.stack.layers.get(index))
+            && error.errno() != 0
+        {
+            layer.health.failed(error.errno());
+        }
+        error
+    }
+
     /// The first tier's refusal that counts once all have refused: one for lack of room, else the first.
     fn refusal(&self, faults: &[(usize, Fault)]) -> Error {
         let lacking = faults.iter().find(|(_, fault)| lacks_room(fault.errno));
@@ -240,7 +250,7 @@ impl Store {
         let inner = &*self.inner;
         inner.check_change()?;
         let mut placement = Placement::new(inner, key, flags, data.len() as u64)?;
-        let mut fill = |tier: &AnyTier, draft: &mut _, _: Option<&_>| tier.append(draft, data);
+        let mut fill = |tier: &AnyTier, draft: &mut _, _: Option<place::Old>| tier.append(draft, data);
         let (index, draft) = placement.draft(0, 0, None, &mut fill)?;
         placement.publish(index, draft, &mut fill)
     }
@@ -297,7 +307,7 @@ impl Store {
         self.inner.check_change()?;
         let lock = self.inner.stack.lock(key, PATIENCE)?;
         self.inner.check_open()?;
-        self.inner.stack.remove(&lock, key)
+        self.inner.stack.remove(&lock, key).map_err(|error| self.inner.note_failed(error))
     }
 
     /// Removes the key if this handle owns it; else does nothing.

@@ -14,7 +14,14 @@ const LOOK_FIRST: u64 = 4 << 20;
 const GROUND_TRIES: usize = 8;
 
 /// Fills a new draft, from an older one of the same blob where there is one.
-pub type Fill<'a> = dyn FnMut(&AnyTier, &mut Draft, Option<&Draft>) -> std::result::Result<(), Fault> + 'a;
+pub type Fill<'a> = dyn FnMut(&AnyTier, &mut Draft, Option<Old>) -> std::result::Result<(), Fault> + 'a;
+
+/// A draft that moves on from the tier of this number.
+#[derive(Clone, Copy)]
+pub struct Old<'a> {
+    pub index: usize,
+    pub draft: &'a Draft,
+}
 
 pub struct Placement<'a> {
     inner: &'a Inner,
@@ -53,7 +60,8 @@ impl<'a> Placement<'a> {
     pub fn refused(&mut self, index: usize, fault: Fault) -> Result<()> {
         let inner = self.inner;
         if fault.is_final() {
-            return Err(inner.stack.error(index, fault).wanting(self.wanted));
+            let error = inner.stack.error(index, fault).wanting(self.wanted);
+            return Err(inner.note_failed(error));
         }
         let layer = &inner.stack.layers[index];
         layer.health.refused(&layer.place, &inner.logger, &fault, self.wanted);
@@ -65,7 +73,7 @@ impl<'a> Placement<'a> {
     }
 
     /// A filled draft in the first tier that can take it: from `from` on to the last, then the first `again` once more.
-    pub fn draft(&mut self, from: usize, again: usize, old: Option<&Draft>, fill: &mut Fill) -> Result<(usize, Draft)> {
+    pub fn draft(&mut self, from: usize, again: usize, old: Option<Old>, fill: &mut Fill) -> Result<(usize, Draft)> {
         let stack = &self.inner.stack;
         for index in (from..stack.layers.len()).chain(0..again) {
             if self.in_memory_alone && Some(index) != stack.memory {
@@ -103,8 +111,10 @@ impl<'a> Placement<'a> {
             let published = {
                 let lock = inner.stack.lock(self.key, PATIENCE)?;
                 inner.check_change()?; // under the lock, so that a shutdown that waits for it sees all
-                inner.stack.publish(&lock, index, &mut draft, self.key, self.how)?
+                let published = inner.stack.publish(&lock, index, &mut draft, self.key, self.how);
+                published.map_err(|error| inner.note_failed(error))?
             };
+            let old = Old { index, draft: &draft };
             let from = match published {
                 Published::Done => {
                     let layer = &inner.stack.layers[index];
@@ -114,7 +124,7 @@ impl<'a> Placement<'a> {
                 Published::Refused(fault) if fault.is_lost_ground() && lost < GROUND_TRIES => {
                     lost += 1;
                     inner.check_change()?; // a shutdown takes the ground away too
-                    inner.stack.refresh(index)?;
+                    inner.stack.refresh(index).map_err(|error| inner.note_failed(error))?;
                     index
                 }
                 Published::Refused(fault) => {
@@ -126,7 +136,7 @@ impl<'a> Placement<'a> {
                     0
                 }
             };
-            (index, draft) = self.draft(from, 0, Some(&draft), fill)?;
+            (index, draft) = self.draft(from, 0, Some(old), fill)?;
         }
     }
 }

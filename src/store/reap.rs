@@ -37,7 +37,10 @@ impl Inner {
     pub(super) fn try_tiers(&self) -> Result<()> {
         if self.read_only {
             for (index, tier) in self.stack.dirs() {
-                self.stack.layers[index].health.tried(tier.ground(false).err().as_ref());
+                match tier.ground(false).err() {
+                    Some(fault) if fault.is_final() => return Err(self.stack.error(index, fault)),
+                    fault => self.stack.layers[index].health.tried(fault.as_ref()),
+                }
             }
             return Ok(());
         }
@@ -48,10 +51,12 @@ impl Inner {
                 AnyTier::Dir(tier) => tier.ground(true).err(),
                 AnyTier::Memory(_) => None,
             };
-            layer.health.tried(fault.as_ref());
+            match fault {
+                Some(fault) if fault.is_final() => return Err(self.stack.error(index, fault)),
+                _ => layer.health.tried(fault.as_ref()),
+            }
             match fault {
                 None => usable = true,
-                Some(fault) if fault.is_final() => return Err(self.stack.error(index, fault)),
                 Some(fault) => sys::try_push(&mut faults, (index, fault)).map_err(no_memory)?,
             }
         }
@@ -118,7 +123,7 @@ impl Inner {
                 AnyTier::Dir(tier) => self.remove_owned_in(index, tier, key, deadline),
             };
             if let Err(fault) = removed {
-                first.get_or_insert(self.stack.error(index, fault));
+                first.get_or_insert(self.note_failed(self.stack.error(index, fault)));
             }
         }
         first.map_or(Ok(()), Err)
@@ -191,6 +196,7 @@ impl Inner {
         }
         let stack = Stack::new(&self.specs, name, self.uid, Mode::Existing, self.stack.kin, None)?;
         reap_store(&stack, tier, deadline, count)
+            .map_err(|error| error.renumbered(self.stack.layers.iter().map(|layer| layer.place.clone())))
     }
 
     pub(super) fn tier_stat(&self, index: u32) -> Result<Option<TierStat<'_>>> {

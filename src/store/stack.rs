@@ -142,8 +142,9 @@ impl Stack {
         self.layers.get(index).map(|layer| &layer.place)
     }
 
+    /// A failure met where the tier `index` was asked, told with the tier that failed.
     pub fn error(&self, index: usize, fault: Fault) -> Error {
-        Error::on(fault, self.place(index))
+        Error::on(fault, fault.tier(index).and_then(|index| self.place(index)))
     }
 
     /// Looks for a key with `look` in one tier after the other, without a lock; after a miss that a blob's move

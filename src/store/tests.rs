@@ -5,6 +5,7 @@
 //! Each test prints how many points it tried (`-- --nocapture`). With `VFS_EVERY_FAULT=1` each errno also comes from the
 //! N-th call on; else only one of each kind does.
 #![allow(clippy::join_absolute_paths)] // a backslash is part of names of ours
+mod blame;
 mod operations;
 
 use super::*;
@@ -112,10 +113,11 @@ fn options(tiers: &str, read_only: bool) -> Options<'_> {
     Options { tiers: Some(tiers.as_bytes()), read_only, ..Options::default() }
 }
 
-/// Two directories for tiers, on a filesystem of this thread's own where that is allowed.
+/// Directories for tiers, on a filesystem of this thread's own where that is allowed.
 struct Ground {
     a: PathBuf,
     b: PathBuf,
+    c: PathBuf,
     _scratch: tempfile::TempDir,
 }
 
@@ -123,18 +125,17 @@ impl Ground {
     fn new() -> Ground {
         let scratch = tempfile::tempdir().unwrap();
         faults::own_tmpfs(scratch.path()); // for speed
-        let [a, b] = ["a", "b"].map(|name| scratch.path().join(name));
-        [&a, &b].into_iter().for_each(|dir| fs::create_dir(dir).unwrap());
-        Ground { a, b, _scratch: scratch }
+        let [a, b, c] = ["a", "b", "c"].map(|name| scratch.path().join(name));
+        [&a, &b, &c].into_iter().for_each(|dir| fs::create_dir(dir).unwrap());
+        Ground { a, b, c, _scratch: scratch }
     }
 
     fn tiers(&self, list: &str) -> String {
-        let [a, b] = [&self.a, &self.b].map(|dir| dir.to_str().unwrap());
+        let dirs = [('A', &self.a), ('B', &self.b), ('C', &self.c)];
         let part = |part: &str| {
-            part.strip_prefix('A').map_or_else(
-                || part.strip_prefix('B').map_or(part.to_owned(), |rest| format!("{b}{rest}")),
-                |rest| format!("{a}{rest}"),
-            )
+            let named =
+                dirs.iter().find_map(|(name, dir)| Some(format!("{}{}", dir.display(), part.strip_prefix(*name)?)));
+            named.unwrap_or(part.to_owned())
         };
         list.split(',').map(part).collect::<Vec<_>>().join(",")
     }
@@ -150,7 +151,11 @@ impl Ground {
 
     /// What an owner leaves that is killed while it replaces a blob, streams two, and moves a link.
     fn leave_dead_owner(&self) {
-        let store = Self::default_store(&self.a).unwrap();
+        Self::leave_dead_owner_on(&self.a);
+    }
+
+    fn leave_dead_owner_on(tier: &Path) {
+        let store = Self::default_store(tier).unwrap();
         let room = store.join("owners/00000000000000dd");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(room.join("\\1")).unwrap();
         fs::write(room.join("dead"), "a dead one's").unwrap();
@@ -176,6 +181,7 @@ impl Ground {
         let mut all = HashMap::new();
         walk(&self.a, &mut all);
         walk(&self.b, &mut all);
+        walk(&self.c, &mut all);
         all
     }
 
@@ -186,7 +192,7 @@ impl Ground {
     /// Only directories and empty files may stay, and no room.
     fn assert_clean(&self, what: &str) {
         assert_eq!(self.files(), HashMap::new(), "{what}: files were left behind");
-        for store in [&self.a, &self.b].into_iter().filter_map(|tier| Self::default_store(tier)) {
+        for store in [&self.a, &self.b, &self.c].into_iter().filter_map(|tier| Self::default_store(tier)) {
             let rooms = fs::read_dir(store.join("owners")).map(|rooms| rooms.count()).unwrap_or(0);
             assert_eq!(rooms, 0, "{what}: a room was left behind");
         }

@@ -1,5 +1,5 @@
 //! A blob whose bytes come in parts. Its draft moves on when it outgrows its tier, unseen by the caller.
-use super::place::Placement;
+use super::place::{Old, Placement};
 use super::stack::Layer;
 use super::{Flags, Inner};
 use crate::error::{Code, Error, Fault, Result};
@@ -30,21 +30,24 @@ pub struct Writer {
 struct Refused {
     code: Code,
     errno: i32,
+    /// The number of the tier that refused it.
+    tier: Option<usize>,
     /// The call had bytes of its own: to try again what was pending before it does not mend that.
     lost: bool,
 }
 
 /// Copies an older draft, then what is pending, into a new one.
-fn refill(tier: &AnyTier, new: &mut Draft, old: Option<&Draft>, pending: &[&[u8]]) -> std::result::Result<(), Fault> {
+fn refill(tier: &AnyTier, new: &mut Draft, old: Option<Old>, pending: &[&[u8]]) -> std::result::Result<(), Fault> {
     if let Some(old) = old {
         let mut part = Vec::new();
-        let want = usize::try_from(old.len()).unwrap_or(MOVE_PART).min(MOVE_PART);
+        let want = usize::try_from(old.draft.len()).unwrap_or(MOVE_PART).min(MOVE_PART);
         part.try_reserve_exact(want).map_err(|_| Fault::memory("moving a draft"))?;
-        while new.len() < old.len() {
+        while new.len() < old.draft.len() {
             part.clear();
-            sys::fill(&mut part, want, |space| old.read(new.len(), space))?;
+            sys::fill(&mut part, want, |space| old.draft.read(new.len(), space)).map_err(|f| f.of_source(old.index))?;
             if part.is_empty() {
-                return Err(Fault::last(Code::Io, libc::EIO, "moving a draft: it is shorter than what was written"));
+                let short = Fault::os(libc::EIO, "moving a draft: it is shorter than what was written");
+                return Err(short.of_source(old.index));
             }
             tier.append(new, &part)?;
         }
@@ -56,13 +59,9 @@ impl Writer {
     pub(super) fn new(inner: Shared<Inner>, key: &Key, size_hint: u64, flags: Flags) -> Result<Writer> {
         let mut placement = Placement::new(&inner, key, flags, size_hint)?;
         placement.look_first()?;
-        let lacks_room = |layer: &Layer| {
-            let roomy = match &layer.tier {
-                AnyTier::Dir(tier) => tier.has_room(size_hint),
-                AnyTier::Memory(tier) => Ok(tier.left().is_none_or(|left| left >= size_hint)),
-            };
-            let lacking = Fault::os(libc::ENOSPC, "finding room for what a writer will have");
-            roomy.and_then(|roomy| if roomy { Ok(()) } else { Err(lacking) }).err()
+        let lacks_room = |layer: &Layer| match &layer.tier {
+            AnyTier::Dir(tier) => tier.check_room(size_hint).err(),
+            AnyTier::Memory(tier) => tier.check_room(size_hint).err(),
         };
         let (mut from, mut passed) = (0, Vec::new());
         if size_hint > 0 {
@@ -71,6 +70,9 @@ impl Writer {
                     from = index;
                     break;
                 };
+                if fault.is_final() {
+                    return Err(inner.stack.error(index, fault).wanting(size_hint));
+                }
                 sys::try_push(&mut passed, fault).map_err(|_| Error::new(Code::NoMemory, "beginning a blob"))?;
             }
         }
@@ -117,8 +119,9 @@ impl Writer {
         let wanted = draft.len() + pending.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         let mut placement = Placement::new(&self.inner, &self.key, moving, wanted)?;
         placement.refused(self.index, fault)?;
-        let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<&Draft>| refill(tier, new, old, &pending);
-        let (index, moved) = placement.draft(self.index + 1, self.index, Some(draft), fill)?;
+        let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<Old>| refill(tier, new, old, &pending);
+        let (index, moved) =
+            placement.draft(self.index + 1, self.index, Some(Old { index: self.index, draft }), fill)?;
         drop(placement);
         (self.index, self.draft, self.region) = (index, Some(moved), None);
         Ok(())
@@ -127,22 +130,22 @@ impl Writer {
     /// Remembers how a part of `len` bytes fared.
     fn note<T>(&mut self, len: usize, answer: Result<T>) -> Result<T> {
         match &answer {
-            Err(error) => self.refuse(error.code(), error.errno(), len > 0),
+            Err(error) => self.refuse(error.code(), error.errno(), error.tier(), len > 0),
             Ok(_) if len > 0 || self.refused.is_some_and(|refused| !refused.lost) => self.refused = None,
             Ok(_) => {} // nothing is no part
         }
         answer
     }
 
-    fn refuse(&mut self, code: Code, errno: i32, lost: bool) {
+    fn refuse(&mut self, code: Code, errno: i32, tier: Option<usize>, lost: bool) {
         let lost = lost || self.refused.is_some_and(|refused| refused.lost);
-        self.refused = Some(Refused { code, errno, lost });
+        self.refused = Some(Refused { code, errno, tier, lost });
     }
 
     /// A part was not even looked at.
     #[cfg(feature = "capi")]
     pub(crate) fn lacks(&mut self, code: Code) {
-        self.refuse(code, 0, true);
+        self.refuse(code, 0, None, true);
     }
 
     /// Appends. What fails has appended nothing, and may be tried again; until something is appended, `seal` fails too.
@@ -182,12 +185,13 @@ impl Writer {
         let mut placement = Placement::new(&self.inner, &self.key, moving, wanted)?;
         placement.refused(self.index, fault)?;
         let mut region = None;
-        let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<&Draft>| {
+        let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<Old>| {
             refill(tier, new, old, &[])?;
             region = Some(tier.reserve(new, len)?);
             Ok(())
         };
-        let (index, moved) = placement.draft(self.index + 1, self.index, Some(draft), fill)?;
+        let (index, moved) =
+            placement.draft(self.index + 1, self.index, Some(Old { index: self.index, draft }), fill)?;
         drop(placement);
         (self.index, self.draft, self.region) = (index, Some(moved), region);
         Ok(())
@@ -202,12 +206,13 @@ impl Writer {
     pub(crate) fn finish(&mut self) -> Result<()> {
         self.check()?;
         self.put(&[])?;
-        if let Some(Refused { code, errno, .. }) = self.refused {
-            return Err(Fault::last(code, errno, "sealing a blob whose last part was refused").into());
+        if let Some(Refused { code, errno, tier, .. }) = self.refused {
+            let fault = Fault::last(code, errno, "sealing a blob whose last part was refused");
+            return Err(Error::on(fault, tier.and_then(|index| self.inner.stack.place(index))));
         }
         let draft = self.draft.take().ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
         let mut placement = Placement::new(&self.inner, &self.key, self.flags, draft.len())?;
-        let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<&Draft>| refill(tier, new, old, &[]);
+        let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<Old>| refill(tier, new, old, &[]);
         placement.publish(self.index, draft, fill)
     }
 

@@ -1,25 +1,47 @@
 //! The seam: each system call is made here, so that a test can count them and make one fail.
 use super::Os;
 use super::process::errno;
+use std::ffi::CStr;
+
+/// What a call works on, so that a test can make the calls on one tier fail.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(test), allow(dead_code))]
+pub enum On<'a> {
+    /// A descriptor, or a path below it.
+    Fd(i32),
+    /// A path alone.
+    Path(&'a CStr),
+    Nothing,
+}
 
 /// Makes a call that answers -1 and an errno where it fails.
 pub fn once<T: PartialEq + From<i8>>(name: &'static str, call: impl FnOnce() -> T) -> Os<T> {
+    once_on(name, On::Nothing, call)
+}
+
+/// The same, again for as long as a signal interrupts it.
+pub fn retry<T: PartialEq + From<i8>>(name: &'static str, call: impl FnMut() -> T) -> Os<T> {
+    retry_on(name, On::Nothing, call)
+}
+
+/// As [`once`], and says what it works on.
+pub fn once_on<T: PartialEq + From<i8>>(name: &'static str, on: On, call: impl FnOnce() -> T) -> Os<T> {
     #[cfg(test)]
-    if let Some(errno) = faults::meet(name) {
+    if let Some(errno) = faults::meet(name, on) {
         assert_ne!(errno, faults::PANIC, "armed at {name}");
         return Err(errno);
     }
     #[cfg(loom)]
     super::sync::meet_others();
-    let _ = name; // tests alone ask for it
+    let _ = (name, on); // tests alone ask for them
     let answer = call();
     if answer == T::from(-1) { Err(errno()) } else { Ok(answer) }
 }
 
-/// The same, again for as long as a signal interrupts it.
-pub fn retry<T: PartialEq + From<i8>>(name: &'static str, mut call: impl FnMut() -> T) -> Os<T> {
+/// As [`retry`], and says what it works on.
+pub fn retry_on<T: PartialEq + From<i8>>(name: &'static str, on: On, mut call: impl FnMut() -> T) -> Os<T> {
     loop {
-        match once(name, &mut call) {
+        match once_on(name, on, &mut call) {
             Err(libc::EINTR) => {}
             answer => return answer,
         }
@@ -29,9 +51,11 @@ pub fn retry<T: PartialEq + From<i8>>(name: &'static str, mut call: impl FnMut()
 /// Makes calls of this thread fail, for tests.
 #[cfg(test)]
 pub mod faults {
+    use super::On;
     use std::cell::{Cell, RefCell};
     use std::ffi::CString;
-    use std::path::Path;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::{Path, PathBuf};
     use std::sync::{RwLock, RwLockReadGuard};
     use std::time::Duration;
 
@@ -40,10 +64,13 @@ pub mod faults {
     /// In place of an errno: a bug in the middle of things.
     pub const PANIC: i32 = i32::MIN;
 
+    #[derive(Default)]
     struct Plan {
         /// Which call fails, counted from 1 among those named (or all); 0: none.
         nth: usize,
         name: Option<&'static str>,
+        /// Calls on what lies below this directory alone are counted.
+        below: Option<PathBuf>,
         errno: i32,
         from_then_on: bool,
         seen: usize,
@@ -67,10 +94,35 @@ pub mod faults {
         from_then_on: bool,
         work: impl FnOnce() -> T,
     ) -> (T, Vec<&'static str>) {
-        PLAN.set(Some(Plan { nth, name, errno, from_then_on, seen: 0, calls: Vec::new() }));
+        run_plan(Plan { nth, name, errno, from_then_on, ..Plan::default() }, work)
+    }
+
+    /// The same for the calls on one tier, whose directory this is: no other call fails or is counted.
+    pub fn run_below<T>(
+        dir: &Path,
+        nth: usize,
+        errno: i32,
+        from_then_on: bool,
+        work: impl FnOnce() -> T,
+    ) -> (T, Vec<&'static str>) {
+        run_plan(Plan { nth, below: Some(dir.to_owned()), errno, from_then_on, ..Plan::default() }, work)
+    }
+
+    fn run_plan<T>(plan: Plan, work: impl FnOnce() -> T) -> (T, Vec<&'static str>) {
+        PLAN.set(Some(plan));
         let result = work();
         let plan = PLAN.take();
         (result, plan.map(|p| p.calls).unwrap_or_default())
+    }
+
+    fn is_below(on: On, dir: &Path) -> bool {
+        match on {
+            On::Fd(fd) => {
+                std::fs::read_link(format!("/proc/thread-self/fd/{fd}")).is_ok_and(|path| path.starts_with(dir))
+            }
+            On::Path(path) => Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())).starts_with(dir),
+            On::Nothing => false,
+        }
     }
 
     /// Calls `hook` before the `nth` call; false where `work` makes fewer.
@@ -80,7 +132,7 @@ pub mod faults {
         HOOK.take().is_none()
     }
 
-    pub(super) fn meet(name: &'static str) -> Option<i32> {
+    pub(super) fn meet(name: &'static str, on: On) -> Option<i32> {
         if let Some((left, hook)) = HOOK.take() {
             match left {
                 1 => hook(),
@@ -89,6 +141,9 @@ pub mod faults {
         }
         PLAN.with_borrow_mut(|plan| {
             let plan = plan.as_mut()?;
+            if plan.below.as_ref().is_some_and(|dir| !is_below(on, dir)) {
+                return None;
+            }
             plan.calls.push(name);
             if plan.name.is_some_and(|only| only != name) {
                 return None;

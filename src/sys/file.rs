@@ -1,7 +1,7 @@
 //! Files and directories, by descriptor and relative name.
 use super::Os;
 use super::alloc::Text;
-use super::call::{once, retry};
+use super::call::{On, once_on, retry_on};
 use std::ffi::CStr;
 use std::fmt::Write;
 use std::mem::MaybeUninit;
@@ -105,6 +105,15 @@ fn at(dir: Option<BorrowedFd>) -> i32 {
     dir.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd())
 }
 
+/// What a call on `path`, relative to `dir` or absolute, works on.
+fn on<'a>(dir: Option<BorrowedFd>, path: &'a CStr) -> On<'a> {
+    dir.map_or(On::Path(path), |fd| On::Fd(fd.as_raw_fd()))
+}
+
+fn on_fd(fd: BorrowedFd) -> On<'static> {
+    On::Fd(fd.as_raw_fd())
+}
+
 /// A descriptor of ours, closed with this. The standard library's own aborts the host, in debug builds, where somebody
 /// closed it behind our back.
 #[derive(Debug)]
@@ -140,49 +149,55 @@ impl Drop for Fd {
 /// Opens `path`, relative to `dir` or (`None`) absolute.
 pub fn open(dir: Option<BorrowedFd>, path: &CStr, how: Open) -> Os<Fd> {
     // SAFETY: a valid C string.
-    let fd = retry("openat", || unsafe { libc::openat(at(dir), path.as_ptr(), how.flags(), 0o600) }).map(Fd)?;
+    let fd = retry_on("openat", on(dir, path), || unsafe { libc::openat(at(dir), path.as_ptr(), how.flags(), 0o600) })
+        .map(Fd)?;
     if fd.as_raw_fd() > 2 {
         return Ok(fd);
     }
     // A host that closed its standard streams would print into our file.
     // SAFETY: no memory is passed.
-    retry("fcntl", || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) }).map(Fd)
+    retry_on("fcntl", on_fd(fd.as_fd()), || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) }).map(Fd)
 }
 
 pub fn make_dir(dir: BorrowedFd, path: &CStr) -> Os<()> {
     // SAFETY: a valid C string.
-    once("mkdirat", || unsafe { libc::mkdirat(dir.as_raw_fd(), path.as_ptr(), 0o700) }).map(drop)
+    once_on("mkdirat", on_fd(dir), || unsafe { libc::mkdirat(dir.as_raw_fd(), path.as_ptr(), 0o700) }).map(drop)
 }
 
 pub fn unlink(dir: BorrowedFd, path: &CStr) -> Os<()> {
     // SAFETY: a valid C string.
-    once("unlinkat", || unsafe { libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), 0) }).map(drop)
+    once_on("unlinkat", on_fd(dir), || unsafe { libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), 0) }).map(drop)
 }
 
 pub fn remove_dir(dir: BorrowedFd, path: &CStr) -> Os<()> {
     // SAFETY: a valid C string.
-    once("unlinkat", || unsafe { libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), libc::AT_REMOVEDIR) }).map(drop)
+    once_on("unlinkat", on_fd(dir), || unsafe { libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), libc::AT_REMOVEDIR) })
+        .map(drop)
 }
 
 /// A second name for a file; fails with EEXIST where the name is taken.
 pub fn link(from: BorrowedFd, old: &CStr, to: BorrowedFd, new: &CStr) -> Os<()> {
     // SAFETY: valid C strings.
-    once("linkat", || unsafe { libc::linkat(from.as_raw_fd(), old.as_ptr(), to.as_raw_fd(), new.as_ptr(), 0) })
-        .map(drop)
+    once_on("linkat", on_fd(from), || unsafe {
+        libc::linkat(from.as_raw_fd(), old.as_ptr(), to.as_raw_fd(), new.as_ptr(), 0)
+    })
+    .map(drop)
 }
 
 /// Moves a name, over another one where that exists.
 pub fn rename(from: BorrowedFd, old: &CStr, to: BorrowedFd, new: &CStr) -> Os<()> {
     // SAFETY: valid C strings.
-    once("renameat", || unsafe { libc::renameat(from.as_raw_fd(), old.as_ptr(), to.as_raw_fd(), new.as_ptr()) })
-        .map(drop)
+    once_on("renameat", on_fd(from), || unsafe {
+        libc::renameat(from.as_raw_fd(), old.as_ptr(), to.as_raw_fd(), new.as_ptr())
+    })
+    .map(drop)
 }
 
 /// Moves a name; fails with EEXIST where the new one is taken, with EINVAL, ENOSYS or EOPNOTSUPP where the
 /// filesystem cannot promise that.
 pub fn rename_new(from: BorrowedFd, old: &CStr, to: BorrowedFd, new: &CStr) -> Os<()> {
     // SAFETY: valid C strings.
-    once("renameat2", || unsafe {
+    once_on("renameat2", on_fd(from), || unsafe {
         libc::syscall(
             libc::SYS_renameat2,
             from.as_raw_fd(),
@@ -201,7 +216,7 @@ pub fn stat(dir: Option<BorrowedFd>, path: &CStr) -> Os<Meta> {
     let mut stat = MaybeUninit::uninit();
     // SAFETY: a valid C string; `stat` is filled where the call succeeds.
     unsafe {
-        retry("newfstatat", || libc::fstatat(at(dir), path.as_ptr(), stat.as_mut_ptr(), flags))?;
+        retry_on("newfstatat", on(dir, path), || libc::fstatat(at(dir), path.as_ptr(), stat.as_mut_ptr(), flags))?;
         Ok(Meta::of(stat.assume_init_ref()))
     }
 }
@@ -210,7 +225,7 @@ pub fn stat_fd(fd: BorrowedFd) -> Os<Meta> {
     let mut stat = MaybeUninit::uninit();
     // SAFETY: `stat` is filled where the call succeeds.
     unsafe {
-        retry("fstat", || libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()))?;
+        retry_on("fstat", on_fd(fd), || libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()))?;
         Ok(Meta::of(stat.assume_init_ref()))
     }
 }
@@ -220,12 +235,12 @@ pub fn set_mode_of_place(fd: BorrowedFd, mode: u32) -> Os<()> {
     let mut path = Text::<40>::new();
     let _ = write!(path, "/proc/self/fd/{}", fd.as_raw_fd()); // fits
     // SAFETY: a valid C string.
-    retry("fchmodat", || unsafe { libc::chmod(path.as_c_str().as_ptr(), mode) }).map(drop)
+    retry_on("fchmodat", on_fd(fd), || unsafe { libc::chmod(path.as_c_str().as_ptr(), mode) }).map(drop)
 }
 
 pub fn set_mode(fd: BorrowedFd, mode: u32) -> Os<()> {
     // SAFETY: no memory is passed.
-    retry("fchmod", || unsafe { libc::fchmod(fd.as_raw_fd(), mode) }).map(drop)
+    retry_on("fchmod", on_fd(fd), || unsafe { libc::fchmod(fd.as_raw_fd(), mode) }).map(drop)
 }
 
 /// Sets the time of the last write.
@@ -233,7 +248,7 @@ pub fn set_modified(fd: BorrowedFd, at_ns: u64) -> Os<()> {
     let keep = libc::timespec { tv_sec: 0, tv_nsec: libc::UTIME_OMIT };
     let at = libc::timespec { tv_sec: (at_ns / 1_000_000_000) as _, tv_nsec: (at_ns % 1_000_000_000) as _ };
     // SAFETY: two times, as the call wants.
-    retry("utimensat", || unsafe { libc::futimens(fd.as_raw_fd(), [keep, at].as_ptr()) }).map(drop)
+    retry_on("utimensat", on_fd(fd), || unsafe { libc::futimens(fd.as_raw_fd(), [keep, at].as_ptr()) }).map(drop)
 }
 
 /// Writes all of `data` at `offset`. Answers how much was written before it failed.
@@ -241,8 +256,9 @@ pub fn write_all(fd: BorrowedFd, mut data: &[u8], mut offset: u64) -> Os<()> {
     while !data.is_empty() {
         let part = data.len().min(CALL_MAX);
         // SAFETY: the pointer and length are those of a slice.
-        let done =
-            retry("pwrite64", || unsafe { libc::pwrite64(fd.as_raw_fd(), data.as_ptr().cast(), part, offset as i64) })?;
+        let done = retry_on("pwrite64", on_fd(fd), || unsafe {
+            libc::pwrite64(fd.as_raw_fd(), data.as_ptr().cast(), part, offset as i64)
+        })?;
         if done == 0 {
             return Err(libc::EIO); // a regular file never does that
         }
@@ -259,7 +275,7 @@ pub fn read_full(fd: BorrowedFd, buf: &mut [MaybeUninit<u8>], offset: u64) -> Os
         let rest = &mut buf[done..];
         let part = rest.len().min(CALL_MAX);
         // SAFETY: the pointer and length are those of a slice.
-        let got = retry("pread64", || unsafe {
+        let got = retry_on("pread64", on_fd(fd), || unsafe {
             libc::pread64(fd.as_raw_fd(), rest.as_mut_ptr().cast(), part, (offset + done as u64) as i64)
         })?;
         if got == 0 {
@@ -272,7 +288,7 @@ pub fn read_full(fd: BorrowedFd, buf: &mut [MaybeUninit<u8>], offset: u64) -> Os
 
 pub fn truncate(fd: BorrowedFd, len: u64) -> Os<()> {
     // SAFETY: no memory is passed.
-    retry("ftruncate", || unsafe { libc::ftruncate64(fd.as_raw_fd(), len as i64) }).map(drop)
+    retry_on("ftruncate", on_fd(fd), || unsafe { libc::ftruncate64(fd.as_raw_fd(), len as i64) }).map(drop)
 }
 
 /// Reserves bytes, so that writing to them through a mapping cannot fail. A signal that comes
@@ -280,7 +296,9 @@ pub fn truncate(fd: BorrowedFd, len: u64) -> Os<()> {
 pub fn reserve(fd: BorrowedFd, offset: u64, len: u64) -> Os<()> {
     for _ in 0..16 {
         // SAFETY: no memory is passed.
-        match once("fallocate", || unsafe { libc::fallocate64(fd.as_raw_fd(), 0, offset as i64, len as i64) }) {
+        match once_on("fallocate", on_fd(fd), || unsafe {
+            libc::fallocate64(fd.as_raw_fd(), 0, offset as i64, len as i64)
+        }) {
             Err(libc::EINTR) => {}
             answer => return answer.map(drop),
         }
@@ -292,7 +310,7 @@ pub fn space(fd: BorrowedFd) -> Os<Space> {
     let mut stat = MaybeUninit::uninit();
     // SAFETY: `stat` is filled where the call succeeds.
     let stat: libc::statfs64 = unsafe {
-        retry("fstatfs", || libc::fstatfs64(fd.as_raw_fd(), stat.as_mut_ptr()))?;
+        retry_on("fstatfs", on_fd(fd), || libc::fstatfs64(fd.as_raw_fd(), stat.as_mut_ptr()))?;
         stat.assume_init()
     };
     const RAMFS_MAGIC: i64 = 0x8584_58F6;
@@ -336,7 +354,7 @@ impl Names {
         loop {
             if self.at == self.end {
                 // SAFETY: the pointer and length are those of the buffer.
-                let got = match retry("getdents64", || unsafe {
+                let got = match retry_on("getdents64", on_fd(self.fd.as_fd()), || unsafe {
                     let bytes = self.buffer.len() * 8;
                     libc::syscall(libc::SYS_getdents64, self.fd.as_raw_fd(), self.buffer.as_mut_ptr(), bytes)
                 }) {

@@ -1,6 +1,6 @@
 //! The two kinds of file lock that the kernel drops at death.
 use super::Os;
-use super::call::retry;
+use super::call::{On, retry_on};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// How a byte of the lock file is held.
@@ -20,7 +20,7 @@ pub fn flock(fd: BorrowedFd, mode: KeyLockMode) -> Os<()> {
         KeyLockMode::Exclusive => libc::LOCK_EX,
     };
     // SAFETY: no memory is passed.
-    retry("flock", || unsafe { libc::flock(fd.as_raw_fd(), how | libc::LOCK_NB) }).map(drop)
+    retry_on("flock", On::Fd(fd.as_raw_fd()), || unsafe { libc::flock(fd.as_raw_fd(), how | libc::LOCK_NB) }).map(drop)
 }
 
 fn range(byte: u64, kind: i32) -> libc::flock64 {
@@ -42,7 +42,9 @@ fn ofd(fd: BorrowedFd, byte: u64, kind: i32) -> i32 {
 pub fn ofd_is_locked(fd: BorrowedFd, byte: u64) -> Os<bool> {
     let mut range = range(byte, libc::F_RDLCK);
     // SAFETY: the struct outlives the call.
-    retry("fcntl", || unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_GETLK, &mut range) })?;
+    retry_on("fcntl", On::Fd(fd.as_raw_fd()), || unsafe {
+        libc::fcntl(fd.as_raw_fd(), libc::F_OFD_GETLK, &mut range)
+    })?;
     Ok(range.l_type != libc::F_UNLCK as libc::c_short)
 }
 
@@ -53,7 +55,7 @@ pub fn ofd_lock(fd: BorrowedFd, byte: u64, mode: KeyLockMode) -> Os<()> {
         KeyLockMode::InTurn | KeyLockMode::Shared => libc::F_RDLCK,
         KeyLockMode::Exclusive => libc::F_WRLCK,
     };
-    retry("fcntl", || ofd(fd, byte, kind)).map(drop)
+    retry_on("fcntl", On::Fd(fd.as_raw_fd()), || ofd(fd, byte, kind)).map(drop)
 }
 
 /// Lets one byte go. Not through the seam: to unlock the very range that one holds takes no memory and no waiting, so

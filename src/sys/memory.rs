@@ -1,7 +1,7 @@
 //! Mappings: blobs to read in place, and memory for a writer to fill.
 use super::Os;
 use super::alloc::Shared;
-use super::call::once;
+use super::call::{On, once, once_on};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::mem::MaybeUninit;
@@ -10,7 +10,8 @@ use std::ptr::NonNull;
 
 fn map(len: usize, protection: i32, flags: i32, fd: i32, offset: u64) -> Os<NonNull<u8>> {
     let mut place = libc::MAP_FAILED;
-    once("mmap", || {
+    let on = if fd == -1 { On::Nothing } else { On::Fd(fd) };
+    once_on("mmap", on, || {
         // SAFETY: a new mapping where the kernel likes; no existing memory changes.
         place = unsafe { libc::mmap64(std::ptr::null_mut(), len, protection, flags, fd, offset as i64) };
         if place == libc::MAP_FAILED { -1 } else { 0 }

@@ -1,5 +1,6 @@
 //! A tier in this process's own memory: its blobs are seen by their handle alone, and live until they are removed or
 //! it is closed.
+use super::dir::{MAX, beyond};
 use super::{Blob, Found, Publish, Tier};
 use crate::error::{Code, Fault};
 use crate::key::Key;
@@ -112,9 +113,12 @@ impl MemoryTier {
         self.state().owned
     }
 
-    /// Bytes that `max` leaves.
-    pub fn left(&self) -> Option<u64> {
-        self.max.map(|max| max.saturating_sub(self.used.load(Ordering::SeqCst)))
+    /// Fails where `bytes` would not fit now.
+    pub fn check_room(&self, bytes: u64) -> Result<(), Fault> {
+        match self.max.map(|max| max.saturating_sub(self.used.load(Ordering::SeqCst))) {
+            Some(left) if left < bytes => Err(beyond(libc::EDQUOT, MAX, left)),
+            _ => Ok(()),
+        }
     }
 
     /// Removes a key if it is owned.
@@ -155,8 +159,7 @@ impl MemoryTier {
         match self.max {
             Some(max) if before.saturating_add(more) > max => {
                 self.uncharge(draft, more);
-                let fault = Fault::os(libc::EDQUOT, "placing bytes within the tier's max=");
-                Err(Fault { free: Some(max.saturating_sub(before)), ..fault })
+                Err(beyond(libc::EDQUOT, MAX, max.saturating_sub(before)))
             }
             _ => Ok(()),
         }

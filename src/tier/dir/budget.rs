@@ -10,6 +10,15 @@ use std::os::fd::BorrowedFd;
 const BIG: u64 = 1 << 20;
 const SECOND_NS: u64 = 1_000_000_000;
 
+pub const MAX: &str = "placing bytes within the tier's max=";
+const FILE_SIZE: &str = "placing bytes within the process's file-size limit";
+const GROUP_LIMIT: &str = "placing bytes within the control group's memory";
+
+/// More was wanted than is free.
+pub fn beyond(errno: i32, what: &'static str, free: u64) -> Fault {
+    Fault { free: Some(free), ..Fault::os(errno, what) }
+}
+
 pub struct Budget {
     max: Option<u64>,
     reserve: Reserve,
@@ -166,8 +175,7 @@ impl Budget {
                 return Ok(());
             }
         }
-        let fault = Fault::os(libc::EDQUOT, "placing bytes within the tier's max=");
-        Err(Fault { free: Some(max.saturating_sub(self.used())), ..fault })
+        Err(beyond(libc::EDQUOT, MAX, max.saturating_sub(self.used())))
     }
 
     /// Takes what `count` adds up for what is owned, unless a blob came or went meanwhile that the sum may have or lack.
@@ -237,8 +245,7 @@ impl Budget {
     pub fn allow(&self, file: BorrowedFd, in_memory: bool, len: u64, more: u64) -> Result<Option<Granted>, Fault> {
         let limit = sys::file_size_limit();
         if len.saturating_add(more) > limit.min(i64::MAX as u64) {
-            let fault = Fault::os(libc::EFBIG, "placing bytes within the process's file-size limit");
-            return Err(Fault { free: Some(limit.saturating_sub(len)), ..fault });
+            return Err(beyond(libc::EFBIG, FILE_SIZE, limit.saturating_sub(len)));
         }
         let big = in_memory && len.saturating_add(more) >= BIG;
         // A big blob asks first: filling shared memory to its brim before it goes elsewhere would hurt others.
@@ -248,10 +255,9 @@ impl Budget {
         if !big {
             return Ok(None);
         }
-        GROUP.charge(more, sys::monotonic_ns(), || MemoryLimit { root: b"" }.free()).map_err(|free| {
-            let fault = Fault::os(libc::ENOMEM, "placing bytes within the control group's memory");
-            Fault { free: Some(free), ..fault }
-        })?;
+        GROUP
+            .charge(more, sys::monotonic_ns(), || MemoryLimit { root: b"" }.free())
+            .map_err(|free| beyond(libc::ENOMEM, GROUP_LIMIT, free))?;
         Ok(Some(Granted { group: &GROUP, bytes: more }))
     }
 
@@ -266,25 +272,39 @@ impl Budget {
 
     fn leave_reserve(&self, file: BorrowedFd, more: u64) -> Result<(), Fault> {
         let asking = |e| Fault::os(e, "asking the filesystem for its room");
-        match self.above_reserve(&sys::space(file).map_err(asking)?) {
+        self.check_reserve(&sys::space(file).map_err(asking)?, more)
+    }
+
+    fn check_reserve(&self, space: &sys::Space, more: u64) -> Result<(), Fault> {
+        match self.above_reserve(space) {
             Some(free) if free < more => {
                 let what = match self.reserve {
                     Reserve::Bytes(0) => "placing bytes in the filesystem's free space",
                     _ => "placing bytes above the tier's reserve=",
                 };
-                let fault = Fault::os(libc::ENOSPC, what);
-                Err(Fault { free: Some(free), ..fault })
+                Err(beyond(libc::ENOSPC, what, free))
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether `bytes` more would fit now, as far as can be told without writing them.
-    pub fn has_room(&self, space: &sys::Space, bytes: u64) -> bool {
-        self.left().is_none_or(|left| left >= bytes)
-            && self.above_reserve(space).is_none_or(|free| free >= bytes)
-            && bytes <= sys::file_size_limit()
-            && (!space.in_memory || bytes < BIG || MemoryLimit { root: b"" }.free().is_none_or(|free| free >= bytes))
+    /// Fails where `bytes` more would not fit now, as far as can be told without writing them.
+    pub fn check(&self, space: &sys::Space, bytes: u64) -> Result<(), Fault> {
+        let limit = sys::file_size_limit();
+        if let Some(left) = self.left().filter(|&left| left < bytes) {
+            return Err(beyond(libc::EDQUOT, MAX, left));
+        }
+        if bytes > limit {
+            return Err(beyond(libc::EFBIG, FILE_SIZE, limit));
+        }
+        self.check_reserve(space, bytes)?;
+        if !space.in_memory || bytes < BIG {
+            return Ok(());
+        }
+        match (MemoryLimit { root: b"" }).free() {
+            Some(free) if free < bytes => Err(beyond(libc::ENOMEM, GROUP_LIMIT, free)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -8,8 +8,8 @@ mod ground;
 mod probe;
 mod room;
 
-pub use budget::Budget;
 use budget::Granted;
+pub use budget::{Budget, MAX, beyond};
 pub use draft::Draft;
 pub use ground::{Ground, Mode, StaleHold};
 
@@ -339,14 +339,15 @@ impl DirTier {
         Ok((blobs, bytes))
     }
 
-    /// Whether `bytes` would fit here now.
-    pub fn has_room(&self, bytes: u64) -> Result<bool, Fault> {
+    /// Fails where `bytes` would not fit here now.
+    pub fn check_room(&self, bytes: u64) -> Result<(), Fault> {
         let ground = self.ground(true)?;
         let space =
             sys::space(ground.objects.as_fd()).map_err(|e| Fault::os(e, "asking the filesystem for its room"))?;
-        let fits = space.total_bytes == 0 || space.free_bytes >= bytes;
-        let named = space.total_inodes == 0 || space.free_inodes > 0;
-        Ok(fits && named && self.budget.has_room(&space, bytes))
+        if space.total_inodes != 0 && space.free_inodes == 0 {
+            return Err(Fault::os(libc::ENOSPC, "finding an inode for a blob"));
+        }
+        self.budget.check(&space, bytes)
     }
 
     /// Nothing is made here any more. Answers the rooms that are to be emptied, the last used first.
