@@ -1,11 +1,11 @@
 //! The command line: its definition, from which help, man pages and completions are made, and the store that it names.
 use crate::failure::{Answer, Failure};
 use crate::show;
+use crate::streams;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::{CStr, OsString};
-use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vfs::{Level, Log, Options, Store};
 
@@ -44,6 +44,8 @@ Exit status:
   A failure is one line on the standard error, but for a command line that is
   not understood. Where several keys fail, the first one's status counts. If
   nobody reads the output any more, vfsctl ends by SIGPIPE and says nothing.
+  A standard stream that is needed and closed is a failure (6), found before
+  anything is changed; so is a message that could not be written.
 
 Environment:
   VFS_TIERS  the tiers where --tiers is not given
@@ -65,7 +67,7 @@ JSON:
 
 Examples:
   vfsctl ls
-  vfsctl ls --keys | grep '^tmp-' | xargs -d '\\n' vfsctl rm
+  vfsctl ls --keys | grep '^tmp-' | xargs -d '\\n' vfsctl rm --
   vfsctl ls --json | jq -r 'select(.state == \"orphan\") | .key'
 ";
 
@@ -323,6 +325,30 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether the standard output is needed for what this tells.
+    pub fn writes_output(&self, context: &Context) -> bool {
+        match self {
+            Command::Ls { .. } | Command::Stat { .. } | Command::Reap { .. } => true,
+            Command::Tiers { .. } | Command::Watch { .. } => true,
+            Command::Get { file, .. } => context.json || is_standard(file),
+            Command::Put { .. } | Command::Rm { .. } => context.json,
+            Command::Generate { .. } => false,
+        }
+    }
+
+    /// Whether the standard error is needed for more than failures.
+    pub fn writes_error(&self, context: &Context) -> bool {
+        let beside_blob = matches!(self, Command::Get { file, .. } if is_standard(file));
+        context.verbose || context.json && beside_blob
+    }
+}
+
+/// Whether this stands for the standard input or output.
+pub fn is_standard(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
 /// A number of bytes with an optional unit, as in a list of tiers.
 fn size(text: &str) -> Result<u64, String> {
     let bad = || "not a size: a number, maybe with a unit K, M, G or T".to_string();
@@ -370,8 +396,7 @@ impl Log for Speaker {
             Level::Warning => "warning",
             Level::Info => "note",
         };
-        // A host's log may fail; the command goes on.
-        let _ = writeln!(std::io::stderr(), "vfsctl: {word}: {}", show::text(message.to_bytes()));
+        streams::say(&format!("{word}: {}", show::text(message.to_bytes())));
     }
 }
 
@@ -462,7 +487,7 @@ mod tests {
             for line in lines {
                 assert!(!calls(line).is_empty(), "{line}");
                 for mut call in calls(line) {
-                    if line.contains("xargs") && call.last().is_some_and(|word| word == "rm") {
+                    if line.contains("xargs") && call.last().is_some_and(|word| word == "rm" || word == "--") {
                         call.push("key".into());
                     }
                     assert!(Cli::try_parse_from(&call).is_ok(), "{line}: {call:?}");

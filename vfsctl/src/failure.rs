@@ -1,5 +1,6 @@
 //! What failed, in one line, and the exit status that it means. The numbers are documented in `cli` and only added to.
 use crate::show;
+use crate::streams::{self, Output};
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ impl Failure {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => PERMISSION,
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => NO_SPACE,
             ErrorKind::OutOfMemory => RESOURCES,
+            _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => RESOURCES,
             _ => IO,
         };
         Failure::Said(status, format!("{what}: {}", show::io_error(&error)))
@@ -58,12 +60,16 @@ impl Failure {
         }
     }
 
+    /// What had to be said could not be, though the rest is done.
+    pub fn unsaid() -> Failure {
+        Failure::Told(IO)
+    }
+
     /// Says it now, where others may follow; answers the exit status.
     pub fn say(&self) -> u8 {
         match self {
             Failure::Said(status, what) => {
-                // Nothing is left to be done where this cannot be said.
-                let _ = writeln!(io::stderr(), "vfsctl: {}", show::line(what));
+                streams::say(what);
                 *status
             }
             Failure::Told(status) => *status,
@@ -74,13 +80,13 @@ impl Failure {
             }
             Failure::Arguments(status, text) => {
                 let text: String = text.split_inclusive('\n').map(show::with_newline).collect();
-                let said = match status {
-                    0 => io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()),
-                    _ => io::stderr().write_all(text.as_bytes()),
-                };
-                match said {
-                    Err(error) if *status == 0 => Failure::from(error).say(),
-                    _ => *status,
+                if *status != 0 {
+                    streams::say_raw(&text);
+                    return *status;
+                }
+                match Output::new().write_all(text.as_bytes()) {
+                    Ok(()) => 0,
+                    Err(error) => Failure::from(error).say(),
                 }
             }
         }
@@ -97,7 +103,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {
             ErrorKind::BrokenPipe => Failure::BrokenPipe,
-            _ => Failure::io("writing to the standard output", error),
+            _ => Failure::io(format!("writing to the {}", streams::OUTPUT), error),
         }
     }
 }

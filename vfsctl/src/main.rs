@@ -9,16 +9,21 @@
 //! generate   man pages and shell completions from the definition
 //! show       keys, sizes, ages and JSON; what reaches a terminal
 //! failure    what failed, and the exit status that it means
+//! streams    the standard streams
+//! sys        which of them were closed at the start
 //! ```
 //!
-//! It stands on the library's Rust API alone and has no unsafe code.
-#![forbid(unsafe_code)]
+//! It stands on the library's Rust API alone. Unsafe code is in `sys` only.
+#![deny(unsafe_code)]
 
 mod blobs;
 mod cli;
 mod failure;
 mod generate;
 mod show;
+mod streams;
+#[allow(unsafe_code)]
+mod sys;
 mod tiers;
 mod transfer;
 
@@ -31,6 +36,14 @@ use std::sync::Arc;
 
 fn run(cli: &Cli) -> Answer {
     let context = &cli.context;
+    // Before anything is changed.
+    let using = |stream: &'static str| move |error| Failure::io(format!("writing to the {stream}"), error);
+    if cli.command.writes_output(context) {
+        streams::has_output().map_err(using(streams::OUTPUT))?;
+    }
+    if cli.command.writes_error(context) {
+        streams::has_error().map_err(using(streams::ERROR))?;
+    }
     match &cli.command {
         Command::Ls { keys } => blobs::ls(context, *keys),
         Command::Stat { keys } => blobs::stat(context, keys),
@@ -53,6 +66,7 @@ fn main() -> ExitCode {
     };
     transfer::stay_while_interrupted();
     match answer {
+        Ok(()) if !streams::all_said() => Failure::unsaid().end(),
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.end(),
     }

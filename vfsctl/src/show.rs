@@ -4,20 +4,21 @@
 //! gets it with all that is not printable UTF-8 escaped as `\xNN`. Since no key has a backslash, that is unambiguous,
 //! and [`key`] reads it back.
 use crate::failure::Answer;
+use crate::streams::Output;
 use serde::Serialize;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::io::{self, StdoutLock, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vfs::{Key, Stat};
 
 /// The standard output. What is not flushed is lost: see [`Out::end`].
-pub struct Out(io::BufWriter<StdoutLock<'static>>);
+pub struct Out(io::BufWriter<Output>);
 
 impl Out {
     pub fn new() -> Out {
-        Out(io::BufWriter::new(io::stdout().lock()))
+        Out(io::BufWriter::new(Output::new()))
     }
 
     /// One object, on a line of its own.
@@ -126,7 +127,6 @@ pub fn age(age_ms: u64) -> String {
     unit.map_or("now".into(), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 
-/// `2026-11-22T22:16:40Z`.
 /// Why a blob is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -2,9 +2,10 @@
 //!
 //! Whatever ends a transfer, nothing half done is left: neither a draft in the store, nor a part of a file. On a signal
 //! that ends us, a thread of our own takes both away.
-use crate::cli::{Access, Context, dirs};
+use crate::cli::{Access, Context, dirs, is_standard};
 use crate::failure::{Answer, Failure};
 use crate::show::{self, Blob, Out};
+use crate::streams::{self, Output};
 use crate::tiers;
 use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
@@ -14,7 +15,6 @@ use std::ffi::OsString;
 use std::fmt::Write as Text;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, IsTerminal, Read, Seek, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -117,10 +117,6 @@ impl Drop for Progress {
     }
 }
 
-fn is_standard(file: &Path) -> bool {
-    file == Path::new("-")
-}
-
 /// A file as it is told.
 fn named(file: &Path, standard: &str) -> String {
     match is_standard(file) {
@@ -132,7 +128,7 @@ fn named(file: &Path, standard: &str) -> String {
 /// What to store, and how much that is, where it is known.
 fn open_input(file: &Path) -> io::Result<(File, Option<u64>)> {
     let mut input = match is_standard(file) {
-        true => File::from(io::stdin().as_fd().try_clone_to_owned()?),
+        true => streams::input()?,
         false => File::open(file)?,
     };
     let meta = input.metadata()?;
@@ -145,7 +141,7 @@ fn open_input(file: &Path) -> io::Result<(File, Option<u64>)> {
 
 pub fn put(context: &Context, key: &OsString, file: &Path, replace: bool) -> Answer {
     let key = show::key(key)?;
-    let reading = |error| Failure::io(named(file, "standard input"), error);
+    let reading = |error| Failure::io(named(file, streams::INPUT), error);
     let (input, size) = open_input(file).map_err(reading)?;
     let store = context.open(Access::Change)?;
     with_shutdown(store, |store| put_from(input, size, reading, context, store, &key, replace))
@@ -224,14 +220,13 @@ pub fn get(context: &Context, key: &OsString, file: &Path, offset: u64, length: 
             Failure::io(show::text(key.as_bytes()), cut_short)
         }
         (_, ErrorKind::BrokenPipe) => Failure::BrokenPipe,
-        _ => Failure::io(named(file, "standard output"), error),
+        _ => Failure::io(named(file, streams::OUTPUT), error),
     };
     match is_standard(file) {
         true => {
             // On one terminal, the bar would be written into what is shown.
             let progress = Progress::new(Some(len as u64), !io::stdout().is_terminal());
-            let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-            out.and_then(|mut out| copy(bytes, &mut out, progress)).map_err(writing)?;
+            copy(bytes, &mut Output::new(), progress).map_err(writing)?;
         }
         false => write_file(bytes, file, writing)?,
     }
@@ -245,8 +240,9 @@ pub fn get(context: &Context, key: &OsString, file: &Path, offset: u64, length: 
         let got = Got { blob, offset: begin as u64, length: len as u64 };
         match is_standard(file) {
             true => {
-                let told = serde_json::to_string(&got).map_err(io::Error::from)?;
-                let _ = writeln!(io::stderr(), "{told}"); // as with what failed
+                let told = serde_json::to_string(&got).map_err(io::Error::from)? + "\n";
+                let telling = |error| Failure::io(format!("writing to the {}", streams::ERROR), error);
+                Output::error().write_all(told.as_bytes()).map_err(telling)?;
             }
             false => {
                 let mut out = Out::new();
@@ -260,7 +256,7 @@ pub fn get(context: &Context, key: &OsString, file: &Path, offset: u64, length: 
 
 /// Writes the bytes of a view straight from where they lie. If a program truncates the blob's file behind the library's
 /// back, looking at them would be a SIGBUS; for the kernel, which does the looking here, it is EFAULT.
-fn copy(bytes: &[u8], out: &mut File, mut progress: Progress) -> io::Result<()> {
+fn copy(bytes: &[u8], out: &mut dyn Write, mut progress: Progress) -> io::Result<()> {
     for part in bytes.chunks(PART) {
         out.write_all(part)?;
         progress.add(part.len());

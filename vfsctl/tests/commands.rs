@@ -9,7 +9,6 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::os::unix::process::CommandExt;
 use vfs::{Flags, Key};
 
 #[test]
@@ -361,16 +360,7 @@ fn what_others_have_on_a_tier_is_neither_shown_nor_touched() {
     assert_eq!(fs::read(owners.join("theirs")).unwrap(), b"theirs");
     if me == 0 {
         // A real other user, who can look into the tiers, sees nothing of ours.
-        for dir in [ground.dir.path().to_path_buf(), ground.path("first"), ground.path("second")] {
-            fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
-        }
-        let program = ground.path("vfsctl");
-        fs::copy(env!("CARGO_BIN_EXE_vfsctl"), &program).unwrap();
-        let other = |arguments: &[&str]| {
-            let mut command = std::process::Command::new(&program);
-            command.uid(65_534).gid(65_534).arg("--tiers").arg(ground.tiers()).args(arguments);
-            Run::of(command.current_dir(ground.dir.path()).output().unwrap())
-        };
+        let other = |arguments: &[&str]| ground.run_as(65_534, arguments);
         assert_eq!(other(&["ls"]).text(), "");
         other(&["get", "mine"]).fails(1, "mine: ");
         assert_eq!(other(&["put", "mine", "/dev/null"]).text(), "");

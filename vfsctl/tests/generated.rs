@@ -1,6 +1,7 @@
 //! The man pages and completions that come from the definition: there, well-formed, and of use to their readers.
 mod common;
 
+use common::has;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,11 +19,6 @@ fn generated() -> (tempfile::TempDir, PathBuf) {
     let share = work.path().join("share");
     assert_eq!(vfsctl(&["generate", share.to_str().unwrap()]), "");
     (work, share)
-}
-
-fn has(program: &str) -> bool {
-    let look = Command::new("sh").args(["-c", "command -v \"$0\"", program]).output().unwrap();
-    look.status.success()
 }
 
 /// What it said, if it ended well.

@@ -2,8 +2,10 @@
 #![allow(dead_code)] // each test uses a part of it
 
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -17,6 +19,34 @@ pub const LONG: Duration = Duration::from_secs(60);
 pub fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}"); // past the capture, to be seen though the test passes
     assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "skipped under CI: {reason}");
+}
+
+/// Copied by another process: a child of this one that has not reached `exec` yet would keep it open for writing, and
+/// then it could not be run.
+pub fn copy_program(to: &Path) {
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_vfsctl")).arg(to).status().unwrap();
+    assert!(copied.success());
+}
+
+pub fn has(program: &str) -> bool {
+    Command::new("sh").args(["-c", "command -v \"$0\"", program]).output().unwrap().status.success()
+}
+
+/// Whether this test is root's, who can be several users. Else it is run again as root where that needs no password.
+pub fn is_root(test: &str) -> bool {
+    // SAFETY: a call of the system without arguments.
+    if unsafe { libc::geteuid() } == 0 {
+        return true;
+    }
+    let sudo = |arguments: &[&OsStr]| Command::new("sudo").arg("-n").args(arguments).status();
+    if sudo(&["true".as_ref()]).is_ok_and(|status| status.success()) {
+        let program = std::env::current_exe().unwrap();
+        let ended = sudo(&[program.as_os_str(), "--exact".as_ref(), test.as_ref()]).unwrap();
+        assert!(ended.success(), "{test} as root");
+    } else {
+        skip(&format!("{test} needs root"));
+    }
+    false
 }
 
 /// Two tiers below a directory that goes away with them.
@@ -52,6 +82,11 @@ impl Run {
     /// The objects that it printed, one a line.
     pub fn json(self) -> Vec<Value> {
         self.text().lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    /// Panics unless it failed so and could say nothing.
+    pub fn fails_silently(&self, status: i32) {
+        assert_eq!((self.status, self.out.as_slice(), self.err.as_str()), (Some(status), &b""[..], ""), "{self:?}");
     }
 
     /// Panics unless it failed so, with one line on the standard error that has this in it.
@@ -108,6 +143,35 @@ impl Ground {
         command.arg("-c").arg(format!("{setup} && exec \"$0\" \"$@\"")).arg(inner.get_program()).args(inner.get_args());
         self.prepare(command.env_remove("VFS_TIERS"));
         command
+    }
+
+    /// What another user runs, in the same directory and on the same tiers, which are opened to all. The group has the
+    /// user's number.
+    pub fn command_as(&self, uid: u32, arguments: &[&str]) -> Command {
+        for dir in [self.dir.path().to_path_buf(), self.path("first"), self.path("second")] {
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        let program = self.path("vfsctl");
+        if !program.exists() {
+            copy_program(&program); // where it was built nobody else may look
+        }
+        let mut command = Command::new(program);
+        command.arg("--tiers").arg(self.tiers()).args(arguments).env_remove("VFS_TIERS");
+        self.prepare(command.uid(uid).gid(uid));
+        command
+    }
+
+    pub fn run_as(&self, uid: u32, arguments: &[&str]) -> Run {
+        Run::of(self.command_as(uid, arguments).output().unwrap())
+    }
+
+    /// What a line of a shell does there; `$V` is vfsctl with the tiers.
+    pub fn shell(&self, line: &str) -> Run {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).env_remove("VFS_TIERS");
+        command.env("V", format!("{} --tiers {}", env!("CARGO_BIN_EXE_vfsctl"), self.tiers()));
+        self.prepare(&mut command);
+        Run::of(command.output().unwrap())
     }
 
     fn prepare(&self, command: &mut Command) {
