@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// All Rust text of the tests that `file` stands for: `tests/FILE.rs`, or the directory `src/...`.
+/// All Rust text of the tests that `file` stands for: `tests/FILE.rs`, the directory `src/...`, or `vfsctl/tests/FILE.rs`.
 fn sources(file: &str) -> String {
     fn below(path: &Path, text: &mut String) {
         if path.is_dir() {
@@ -16,7 +16,8 @@ fn sources(file: &str) -> String {
         }
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let path = if file.starts_with("src") { root.join(file) } else { root.join("tests").join(file) };
+    let is_path = file.starts_with("src") || file.starts_with("vfsctl/");
+    let path = if is_path { root.join(file) } else { root.join("tests").join(file) };
     let mut text = String::new();
     below(&if path.is_dir() { path } else { path.with_extension("rs") }, &mut text);
     text

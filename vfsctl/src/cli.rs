@@ -245,7 +245,13 @@ pub enum Command {
     /// Write a blob, or a part of it, to a file or a pipe
     ///
     /// All bytes come from the blob that has the key when vfsctl begins, also if it is removed or replaced meanwhile. A
-    /// file is made whole or not at all: it takes the place of one that has its name when the last byte is written.
+    /// new file is made whole or not at all. So is one that replaces a file of this user: it takes the place of the old
+    /// one when the last byte is written, with its mode, group and extended attributes, and is private until then.
+    ///
+    /// A file is written in place, as cp does, where replacing it would change more than its contents: if it has another
+    /// owner, several hard links, a set-user-ID, set-group-ID or sticky bit, if its directory may not be written to, or
+    /// if something is mounted on it. A failure then leaves a part of the blob there, and says so. A symbolic link of
+    /// another user in a sticky directory that everybody may write to is not followed, also with fs.protected_symlinks=0.
     ///
     /// A bar on the standard error tells how far it is, if that is a terminal and it takes more than a second.
     #[command(after_long_help = GET)]

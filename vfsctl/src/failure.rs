@@ -65,6 +65,14 @@ impl Failure {
         Failure::Told(IO)
     }
 
+    /// The same, with more to say.
+    pub fn and(self, more: impl Display) -> Failure {
+        match self {
+            Failure::Said(status, what) => Failure::Said(status, format!("{what}; {more}")),
+            told => told,
+        }
+    }
+
     /// Says it now, where others may follow; answers the exit status.
     pub fn say(&self) -> u8 {
         match self {

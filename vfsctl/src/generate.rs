@@ -1,13 +1,14 @@
 //! Man pages and shell completions, from the definition of the command line.
 use crate::cli::Cli;
 use crate::failure::{Answer, Failure};
+use crate::output::{Failed, Files, PARTIAL};
 use crate::show;
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Where the shells look, below the directory of what does not depend on the machine.
@@ -60,32 +61,31 @@ fn page(command: &Command) -> io::Result<(String, String)> {
     Ok((man.get_filename(), String::from_utf8_lossy(&page).replace("\\\\", "\\e")))
 }
 
+/// Writes each file as `get` does, for those who make and install at the same time.
 pub fn write(dir: &Path) -> Answer {
-    let making = |error| Failure::io(show::text(dir.as_os_str().as_encoded_bytes()), error);
-    make(dir).map_err(making)
-}
-
-fn make(dir: &Path) -> io::Result<()> {
+    let files = Files::new()?;
     let mut command = Cli::command();
     for (shell, place) in SHELLS {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command, "vfsctl", &mut script);
-        put(dir, place, &script)?;
+        put(&files, &dir.join(place), &script)?;
     }
     command.build();
     let visible = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     // The first page is the last file: where it is there, all are.
     for command in visible.chain([&command]) {
-        let (name, page) = page(command)?;
-        put(dir, &format!("man/man1/{name}"), page.as_bytes())?;
+        let (name, page) = page(command).map_err(|error| Failure::io("writing a man page", error))?;
+        put(&files, &dir.join("man/man1").join(name), page.as_bytes())?;
     }
     Ok(())
 }
 
-/// Writes a file that is whole whenever it is there, for those who make and install at the same time.
-fn put(dir: &Path, place: &str, text: &[u8]) -> io::Result<()> {
-    let (draft, place) = (dir.join(format!(".{}", std::process::id())), dir.join(place));
-    fs::create_dir_all(place.parent().unwrap_or(dir))?;
-    fs::write(&draft, text)?;
-    fs::rename(draft, place)
+fn put(files: &Files, file: &Path, text: &[u8]) -> Answer {
+    let shown = show::text(file.as_os_str().as_encoded_bytes());
+    let made = file.parent().map_or(Ok(()), fs::create_dir_all).map_err(Failed::from);
+    let written = made.and_then(|()| files.write(file, &shown, &mut |out: &mut dyn Write| out.write_all(text)));
+    written.map_err(|Failed { error, in_place }| match in_place {
+        true => Failure::io(shown, error).and(PARTIAL),
+        false => Failure::io(shown, error),
+    })
 }

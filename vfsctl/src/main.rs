@@ -7,6 +7,9 @@
 //! transfer   put, get
 //! tiers      tiers, watch
 //! generate   man pages and shell completions from the definition
+//! output     writing a file: whole or not at all, or in place
+//! path       where a path leads, and opening what is there
+//! signals    what is done before a signal ends the process
 //! show       keys, sizes, ages and JSON; what reaches a terminal
 //! failure    what failed, and the exit status that it means
 //! streams    the standard streams
@@ -20,7 +23,10 @@ mod blobs;
 mod cli;
 mod failure;
 mod generate;
+mod output;
+mod path;
 mod show;
+mod signals;
 mod streams;
 #[allow(unsafe_code)]
 mod sys;
@@ -64,7 +70,7 @@ fn main() -> ExitCode {
         Ok(cli) => run(&cli),
         Err(error) => Err(Failure::of_arguments(&error)),
     };
-    transfer::stay_while_interrupted();
+    signals::stay_while_interrupted();
     match answer {
         Ok(()) if !streams::all_said() => Failure::unsaid().end(),
         Ok(()) => ExitCode::SUCCESS,

@@ -1,26 +1,25 @@
 //! `put` and `get`: files and pipes.
 //!
-//! Whatever ends a transfer, nothing half done is left: neither a draft in the store, nor a part of a file. On a signal
-//! that ends us, a thread of our own takes both away.
+//! Whatever ends a transfer, nothing half done is left in the store, and no part of a file, unless it had to be written
+//! in place (see `output`). On a signal that ends us, a thread of our own takes both away.
 use crate::cli::{Access, Context, dirs, is_standard};
 use crate::failure::{Answer, Failure};
+use crate::output::{Failed, Files, PARTIAL};
+use crate::path::Place;
 use crate::show::{self, Blob, Out};
+use crate::signals::on_interrupt;
 use crate::streams::{self, Output};
 use crate::tiers;
 use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use rustix::fs::OFlags;
 use serde::Serialize;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use std::ffi::OsString;
 use std::fmt::Write as Text;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Seek, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tempfile::TempPath;
 use vfs::{Flags, Key, Stat, Store};
 
 /// How much is moved at a time.
@@ -29,40 +28,6 @@ const PART: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// `errno` of a write from memory that is not there: a blob that was cut short.
 const EFAULT: i32 = 14;
-
-/// A signal is ending this process.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// While a signal ends the process, nobody else ends it, nor says what failed by that.
-pub fn stay_while_interrupted() {
-    while INTERRUPTED.load(SeqCst) {
-        std::thread::park();
-    }
-}
-
-/// Those of the signals that this process was not told to ignore, as `nohup` tells it.
-fn heeded(signals: &[i32]) -> Vec<i32> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    signals.iter().copied().filter(|signal| ignored & 1 << (signal - 1) == 0).collect()
-}
-
-/// Before a signal ends the process, `clean_up` is called, from another thread.
-fn on_interrupt(clean_up: impl FnOnce() + Send + 'static) -> Answer {
-    let watching = |error| Failure::io("watching for signals", error);
-    let mut signals = Signals::new(heeded(&[SIGINT, SIGTERM, SIGHUP])).map_err(watching)?;
-    let wait = move || {
-        if let Some(signal) = signals.forever().next() {
-            INTERRUPTED.store(true, SeqCst);
-            clean_up();
-            let _ = signal_hook::low_level::emulate_default_handler(signal); // it does not come back
-            std::process::abort();
-        }
-    };
-    std::thread::Builder::new().spawn(wait).map_err(watching)?;
-    Ok(())
-}
 
 /// How far a transfer is, told on a terminal if it takes long.
 struct Progress {
@@ -129,7 +94,7 @@ fn named(file: &Path, standard: &str) -> String {
 fn open_input(file: &Path) -> io::Result<(File, Option<u64>)> {
     let mut input = match is_standard(file) {
         true => streams::input()?,
-        false => File::open(file)?,
+        false => Place::find(file)?.open(OFlags::RDONLY)?,
     };
     let meta = input.metadata()?;
     let size = match meta.is_file() {
@@ -228,7 +193,14 @@ pub fn get(context: &Context, key: &OsString, file: &Path, offset: u64, length: 
             let progress = Progress::new(Some(len as u64), !io::stdout().is_terminal());
             copy(bytes, &mut Output::new(), progress).map_err(writing)?;
         }
-        false => write_file(bytes, file, writing)?,
+        false => {
+            let mut fill = |out: &mut dyn Write| copy(bytes, out, Progress::new(Some(len as u64), true));
+            let written = Files::new()?.write(file, &named(file, ""), &mut fill);
+            written.map_err(|Failed { error, in_place }| match in_place {
+                true => writing(error).and(PARTIAL),
+                false => writing(error),
+            })?;
+        }
     }
     if context.json {
         // Whether it is an orphan is not told of a view.
@@ -262,65 +234,4 @@ fn copy(bytes: &[u8], out: &mut dyn Write, mut progress: Progress) -> io::Result
         progress.add(part.len());
     }
     Ok(())
-}
-
-/// Makes a file whole or not at all, in the place of one that is there. What is no file, such as a pipe or a device, is
-/// written to as it is.
-fn write_file(bytes: &[u8], file: &Path, writing: impl Fn(io::Error) -> Failure) -> Answer {
-    let progress = Progress::new(Some(bytes.len() as u64), true);
-    let before = fs::metadata(file).ok();
-    if before.as_ref().is_some_and(|meta| !meta.is_file()) {
-        let out = File::options().write(true).open(file);
-        return out.and_then(|mut out| copy(bytes, &mut out, progress)).map_err(writing);
-    }
-    let file = match before {
-        Some(_) => fs::canonicalize(file),
-        None => followed(file),
-    };
-    let file = file.map_err(&writing)?;
-    let dir = match file.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".vfsctl-").permissions(fs::Permissions::from_mode(0o666)); // less the umask
-    // The file is made, and takes its name, while its path is held: so a signal finds it there, or not made yet.
-    let part: Arc<Mutex<Option<TempPath>>> = Arc::default();
-    let interrupted = Arc::clone(&part);
-    on_interrupt(move || {
-        let mut path = hold(&interrupted);
-        drop(path.take());
-        std::mem::forget(path); // nobody goes on
-    })?;
-    let make = |part: &mut Option<TempPath>| -> io::Result<File> {
-        let (file, path) = builder.tempfile_in(dir)?.into_parts();
-        *part = Some(path);
-        Ok(file)
-    };
-    let mut out = make(&mut hold(&part)).map_err(&writing)?;
-    let written = copy(bytes, &mut out, progress).and_then(|()| match &before {
-        Some(meta) => out.set_permissions(meta.permissions()),
-        None => Ok(()),
-    });
-    let mut path = hold(&part);
-    match path.take() {
-        Some(path) => written.and_then(|()| path.persist(&file).map_err(|error| error.error)).map_err(writing),
-        None => Err(writing(ErrorKind::Interrupted.into())), // not reached: it is taken once
-    }
-}
-
-/// What a link leads to, not the link, though nothing is there yet.
-fn followed(file: &Path) -> io::Result<PathBuf> {
-    let mut file = file.to_path_buf();
-    for _ in 0..40 {
-        match fs::read_link(&file) {
-            Ok(to) => file = file.parent().unwrap_or(Path::new("")).join(to),
-            Err(_) => return Ok(file),
-        }
-    }
-    fs::metadata(&file).map(|_| file) // the system's word on as many
-}
-
-fn hold(path: &Mutex<Option<TempPath>>) -> MutexGuard<'_, Option<TempPath>> {
-    path.lock().unwrap_or_else(PoisonError::into_inner)
 }

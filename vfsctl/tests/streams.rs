@@ -6,9 +6,11 @@ use std::fs::{self, File};
 use std::process::Command;
 
 /// What needs the standard output.
-const TELLING: [&str; 14] = [
+const TELLING: [&str; 16] = [
     "get key",
     "get key -",
+    "get key /dev/stdout",
+    "get key /dev/fd/1",
     "get key file --json",
     "ls",
     "ls --json",
@@ -60,7 +62,7 @@ fn a_closed_input_is_a_failure_and_stores_nothing() {
     let ground = ground();
     fs::write(ground.path("unreadable"), b"").unwrap();
     for redirection in ["<&-", "0>unreadable", "<&- >&-"] {
-        for command in ["put new", "put new -", "put -r key"] {
+        for command in ["put new", "put new -", "put -r key", "put new /dev/stdin", "put new /dev/fd/0"] {
             ground.shell(&format!("$V {command} {redirection}")).fails(6, "Bad file descriptor");
         }
         assert_eq!(ground.run(&["ls", "-k"]).text(), "key\n");
@@ -68,8 +70,10 @@ fn a_closed_input_is_a_failure_and_stores_nothing() {
         // Who reads nothing needs none.
         assert_eq!(ground.shell(&format!("$V get key {}", redirection.replace(" >&-", ""))).text(), "bytes");
     }
+    ground.shell("$V get key /dev/stdin <&-").fails(6, "/dev/stdin: Bad file descriptor");
     ground.shell("$V put new first").fails(6, "first: Is a directory");
     ground.shell("$V put new < first").fails(6, "standard input: Is a directory");
+    ground.shell("$V put new /dev/stdout >&-").fails(6, "/dev/stdout: Bad file descriptor");
     assert_eq!(ground.files().len(), 1);
 }
 
