@@ -2,7 +2,7 @@
 use crate::cli::{Access, Context, dirs};
 use crate::failure::{Answer, Failure};
 use crate::show::{self, Blob, Out};
-use crate::tiers;
+use crate::tiers::{self, Elsewhere};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -50,12 +50,14 @@ pub fn ls(context: &Context, keys_alone: bool) -> Answer {
         }
     }
     out.end()?;
+    Elsewhere::of(&store).note(context);
     end
 }
 
 pub fn stat(context: &Context, keys: &[OsString]) -> Answer {
     let keys = keys.iter().map(|key| show::key(key)).collect::<Answer<Vec<_>>>()?;
     let store = tiers::open_to_look(context)?;
+    let elsewhere = Elsewhere::of(&store);
     let dirs = dirs(&store)?;
     let mut out = Out::new();
     let mut answer = Ok(());
@@ -64,7 +66,7 @@ pub fn stat(context: &Context, keys: &[OsString]) -> Answer {
         let stat = match store.stat(&key) {
             Ok(stat) => stat,
             Err(error) => {
-                note(&mut answer, Failure::about(show::text(key.as_bytes()), &error));
+                note(&mut answer, elsewhere.failure(&key, &error));
                 continue;
             }
         };
@@ -112,6 +114,7 @@ struct Removed {
 pub fn rm(context: &Context, keys: &[OsString], force: bool) -> Answer {
     let keys = keys.iter().map(|key| show::key(key)).collect::<Answer<Vec<_>>>()?;
     let store = context.open(Access::Change)?;
+    let elsewhere = Elsewhere::of(&store);
     let mut out = Out::new();
     let mut answer = Ok(());
     for key in keys {
@@ -121,7 +124,7 @@ pub fn rm(context: &Context, keys: &[OsString], force: bool) -> Answer {
         }
         match removed {
             Err(error) if !(force && error.code() == Code::NotFound) => {
-                note(&mut answer, Failure::about(show::text(key.as_bytes()), &error));
+                note(&mut answer, elsewhere.failure(&key, &error));
             }
             _ => {}
         }
@@ -170,5 +173,6 @@ pub fn reap(context: &Context, dry_run: bool) -> Answer {
         }
     }
     out.end()?;
+    Elsewhere::of(&before).note(context);
     reaped.and(end)
 }

@@ -132,6 +132,9 @@ JSON:
     tier       its number
     kind       \"shm\": a filesystem of memory; \"dir\": any other directory
     dir        its directory
+    other_users
+               for root: who else has stores there, each with uid and name, or
+               null without a name; for others an empty list
     state      \"ready\", \"unused\" or \"refused\", as above
     errno      of the refusal, or 0
     reason     the refusal in words, or null
@@ -145,6 +148,7 @@ JSON:
 Examples:
   vfsctl tiers
   vfsctl tiers --try 2G
+  vfsctl --user alice tiers
   vfsctl --tiers '/dev/shm?max=64M,/var/tmp' tiers --try 100M --json
 ";
 
@@ -191,6 +195,15 @@ pub struct Context {
     /// both, joined by &. "memory" is left out: each process has its own.
     #[arg(long, value_name = "LIST", global = true)]
     pub tiers: Option<OsString>,
+
+    /// Work on the stores of another user; only root may
+    ///
+    /// vfsctl becomes that user before it opens anything: files too, such as the FILE of put and get, are read and
+    /// written with that user's rights, and belong to that user. What the shell has opened stays open, so
+    /// `vfsctl --user NAME get KEY > FILE` writes where only root may. A number needs no entry in the user database;
+    /// without one it has no group but 65534.
+    #[arg(long, value_name = "NAME|UID", global = true, value_hint = clap::ValueHint::Username)]
+    pub user: Option<OsString>,
 
     /// Tell it as JSON, one object a line
     #[arg(long, global = true)]

@@ -38,7 +38,7 @@ fn sections(roff: &mut Roff, text: &str) {
 }
 
 /// When the text last changed. Without a date, what comes behind it in a page's title would take its place.
-const DATE: &str = "2026-11-22";
+const DATE: &str = "2026-12-01";
 
 fn page(command: &Command) -> io::Result<(String, String)> {
     let source = format!("vfsctl {}", env!("CARGO_PKG_VERSION"));

@@ -9,6 +9,7 @@
 //! generate   man pages and shell completions from the definition
 //! output     writing a file: whole or not at all, or in place
 //! path       where a path leads, and opening what is there
+//! user       who else has stores, and becoming that user
 //! signals    what is done before a signal ends the process
 //! show       keys, sizes, ages and JSON; what reaches a terminal
 //! failure    what failed, and the exit status that it means
@@ -32,6 +33,7 @@ mod streams;
 mod sys;
 mod tiers;
 mod transfer;
+mod user;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -42,6 +44,9 @@ use std::sync::Arc;
 
 fn run(cli: &Cli) -> Answer {
     let context = &cli.context;
+    if let Some(name) = &context.user {
+        user::become_user(name)?;
+    }
     // Before anything is changed.
     let using = |stream: &'static str| move |error| Failure::io(format!("writing to the {stream}"), error);
     if cli.command.writes_output(context) {

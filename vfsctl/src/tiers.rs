@@ -6,15 +6,18 @@ use crate::blobs;
 use crate::cli::{Access, Context};
 use crate::failure::{Answer, Failure};
 use crate::show::{self, Out};
+use crate::streams;
 use crate::transfer;
+use crate::user::{self, Other};
 use serde::Serialize;
+use std::cell::OnceCell;
 use std::ffi::{CStr, OsStr};
 use std::io::{IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use vfs::{Flags, Key, Level, Log, Store, TierKind, TierStat};
+use vfs::{Code, Flags, Key, Level, Log, Store, TierKind, TierStat};
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,6 +45,7 @@ struct Tier {
     free_inodes: u64,
     total_inodes: u64,
     takes: Option<bool>,
+    other_users: Vec<Other>,
 }
 
 impl Tier {
@@ -73,6 +77,7 @@ impl Tier {
             free_inodes: stat.free_inodes,
             total_inodes: stat.total_inodes,
             takes: None,
+            other_users: Vec::new(),
         }
     }
 
@@ -122,11 +127,70 @@ pub fn open_to_look(context: &Context) -> Answer<Store> {
     Ok(store)
 }
 
+fn others_at(dir: &CStr) -> Vec<Other> {
+    user::others(Path::new(OsStr::from_bytes(dir.to_bytes())))
+}
+
+/// The other users who have stores on any tier, looked for once and only where that is needed: one user's stores are not
+/// another's, not even for root, who may not expect it.
+pub struct Elsewhere<'a> {
+    store: &'a Store,
+    others: OnceCell<Vec<Other>>,
+}
+
+impl<'a> Elsewhere<'a> {
+    pub fn of(store: &'a Store) -> Elsewhere<'a> {
+        Elsewhere { store, others: OnceCell::new() }
+    }
+
+    fn sentence(&self) -> Option<String> {
+        let others = self.others.get_or_init(|| {
+            let (mut others, mut index) = (Vec::new(), 0);
+            while let Ok(Some(stat)) = self.store.tier_stat(index) {
+                others.extend(stat.dir.map_or(Vec::new(), others_at));
+                index += 1;
+            }
+            others.sort();
+            others.dedup();
+            others
+        });
+        let who = (!others.is_empty()).then(|| user::list(others));
+        who.map(|who| format!("other users have stores here: {who}; see --user"))
+    }
+
+    /// Says so on the standard error; with --json only `tiers` does.
+    pub fn note(&self, context: &Context) {
+        if let Some(sentence) = (!context.json).then(|| self.sentence()).flatten() {
+            streams::say(&format!("note: {sentence}"));
+        }
+    }
+
+    /// What the library answered about a key. It may be another user's.
+    pub fn failure(&self, key: &Key, error: &vfs::Error) -> Failure {
+        let failure = Failure::about(show::text(key.as_bytes()), error);
+        match (error.code() == Code::NotFound).then(|| self.sentence()).flatten() {
+            Some(sentence) => failure.and(sentence),
+            None => failure,
+        }
+    }
+}
+
+/// The same of each tier, a line for one.
+fn lines_of_others(tiers: &[Tier]) -> Vec<String> {
+    let line = |tier: &Tier| {
+        let who = user::list(&tier.other_users);
+        format!("tier {} ({}) has stores of other users: {who}; see --user", tier.tier, tier.dir)
+    };
+    tiers.iter().filter(|tier| !tier.other_users.is_empty()).map(line).collect()
+}
+
 /// All tiers with what this store has there, and why that may be less than there is.
 fn look(store: &Store) -> Answer<(Vec<Tier>, Answer)> {
     let mut tiers = Vec::new();
     while let Some(stat) = store.tier_stat(tiers.len() as u32)? {
-        tiers.push(Tier::new(tiers.len() as u32, &stat));
+        let mut tier = Tier::new(tiers.len() as u32, &stat);
+        tier.other_users = stat.dir.map_or(Vec::new(), others_at);
+        tiers.push(tier);
     }
     let (blobs, end) = match blobs::list(store) {
         Ok(listed) => listed,
@@ -229,7 +293,7 @@ fn tell(context: &Context, store: &Store, tried: Option<(u64, Answer)>, heard: &
         }
     } else {
         table(&mut out, &tiers)?;
-        for word in words {
+        for word in lines_of_others(&tiers).into_iter().chain(words) {
             writeln!(out, "{word}")?;
         }
     }
@@ -269,6 +333,9 @@ pub fn watch(context: &Context, interval: Duration, count: Option<u64>) -> Answe
             let every = humantime::format_duration(interval);
             writeln!(text, "store {name} at {at}, every {every}\n")?;
             table(&mut text, &tiers)?;
+            for line in lines_of_others(&tiers) {
+                writeln!(text, "{line}")?;
+            }
             let first = if looks == 1 { "\x1b[2J" } else { "" };
             write!(out, "{first}{}", frame(&String::from_utf8_lossy(&text)))?;
         } else {

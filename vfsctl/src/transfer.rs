@@ -9,7 +9,7 @@ use crate::path::Place;
 use crate::show::{self, Blob, Out};
 use crate::signals::on_interrupt;
 use crate::streams::{self, Output};
-use crate::tiers;
+use crate::tiers::{self, Elsewhere};
 use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use rustix::fs::OFlags;
 use serde::Serialize;
@@ -172,9 +172,8 @@ struct Got {
 pub fn get(context: &Context, key: &OsString, file: &Path, offset: u64, length: Option<u64>) -> Answer {
     let key = show::key(key)?;
     let store = tiers::open_to_look(context)?;
-    let about = |error: vfs::Error| Failure::about(show::text(key.as_bytes()), &error);
     let mut stat = Stat::default();
-    let view = store.map(&key, Some(&mut stat)).map_err(about)?;
+    let view = store.map(&key, Some(&mut stat)).map_err(|error| Elsewhere::of(&store).failure(&key, &error))?;
     let begin = usize::try_from(offset).map_or(view.len(), |offset| offset.min(view.len()));
     let most = view.len() - begin;
     let len = length.and_then(|length| usize::try_from(length).ok()).map_or(most, |length| length.min(most));
