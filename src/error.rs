@@ -2,10 +2,12 @@
 //! free, and what the operating system answered. Building one needs no memory that could be
 //! missing, since errors are what one gets when memory is missing.
 use crate::sys::Shared;
+use std::ffi::CStr;
 use std::fmt;
 
 /// What a call answers. The numbers are those of the C ABI and are frozen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{}", self.text())]
 #[repr(i32)]
 pub enum Code {
     /// An argument is not allowed.
@@ -41,25 +43,50 @@ pub enum Code {
 }
 
 impl Code {
-    /// One sentence on the code alone.
-    pub fn text(self) -> &'static str {
+    /// Every code.
+    #[cfg_attr(not(any(test, feature = "capi")), allow(dead_code))]
+    pub(crate) const ALL: [Code; 15] = [
+        Code::Invalid,
+        Code::Key,
+        Code::NotFound,
+        Code::Exists,
+        Code::NoSpace,
+        Code::Shutdown,
+        Code::Permission,
+        Code::Io,
+        Code::NoMemory,
+        Code::Limit,
+        Code::Forked,
+        Code::Unsupported,
+        Code::ReadOnly,
+        Code::Busy,
+        Code::Panic,
+    ];
+
+    /// One sentence on the code alone: the text of `vfs_strerror` too.
+    pub(crate) const fn message(self) -> &'static CStr {
         match self {
-            Code::Invalid => "an argument is not allowed",
-            Code::Key => "not a key: 1 to 255 bytes, no '/', '\\' or control characters, not '.' or '..'",
-            Code::NotFound => "no blob has this key",
-            Code::Exists => "a blob has this key already",
-            Code::NoSpace => "no tier has room for it",
-            Code::Shutdown => "the store was shut down",
-            Code::Permission => "not permitted",
-            Code::Io => "input/output failure",
-            Code::NoMemory => "out of memory",
-            Code::Limit => "out of file descriptors",
-            Code::Forked => "the store belongs to the parent of this forked process",
-            Code::Unsupported => "not supported here",
-            Code::ReadOnly => "read-only",
-            Code::Busy => "held by another process for too long",
-            Code::Panic => "internal failure, caught",
+            Code::Invalid => c"an argument is not allowed",
+            Code::Key => c"not a key: 1 to 255 bytes, no '/', '\\' or control characters, not '.' or '..'",
+            Code::NotFound => c"no blob has this key",
+            Code::Exists => c"a blob has this key already",
+            Code::NoSpace => c"no tier has room for it",
+            Code::Shutdown => c"the store was shut down",
+            Code::Permission => c"not permitted",
+            Code::Io => c"input/output failure",
+            Code::NoMemory => c"out of memory",
+            Code::Limit => c"out of file descriptors",
+            Code::Forked => c"the store belongs to the parent of this forked process",
+            Code::Unsupported => c"not supported here",
+            Code::ReadOnly => c"read-only",
+            Code::Busy => c"held by another process for too long",
+            Code::Panic => c"internal failure, caught",
         }
+    }
+
+    /// The same as a string.
+    pub fn text(self) -> &'static str {
+        self.message().to_str().unwrap_or("")
     }
 
     /// The code that an errno of a tier stands for (`docs/DESIGN.md`, "When a tier refuses").

@@ -11,8 +11,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why an exported function fails: the store's reason, or one that the boundary saw by itself.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    Store(Error),
+    #[error(transparent)]
+    Store(#[from] Error),
+    #[error("{1}")]
     Boundary(Code, &'static str),
 }
 
@@ -37,24 +40,9 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::Store(error)
-    }
-}
-
 impl From<NoMemory> for Failure {
     fn from(_: NoMemory) -> Failure {
-        Failure::Boundary(Code::NoMemory, "out of memory")
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Failure::Store(error) => error.fmt(f),
-            Failure::Boundary(_, why) => f.write_str(why),
-        }
+        Failure::Boundary(Code::NoMemory, Code::NoMemory.text())
     }
 }
 

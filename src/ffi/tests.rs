@@ -1,6 +1,5 @@
 //! The boundary, called as C calls it.
 use super::guard::{Failure, quietly, status};
-use super::text::CODES;
 use super::types::vfs_code::*;
 use super::*;
 use crate::error::Code;
@@ -361,7 +360,7 @@ fn closing_nothing_is_nothing_and_what_is_held_outlives_the_store() {
 fn every_status_has_its_sentence() {
     // SAFETY: static text.
     let text = |status| unsafe { CStr::from_ptr(vfs_strerror(status)) }.to_str().unwrap();
-    for &code in CODES {
+    for code in Code::ALL {
         assert_eq!(text(code as i32), code.text());
     }
     assert_eq!(text(0), "success");

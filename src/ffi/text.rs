@@ -4,40 +4,38 @@ use crate::error::Code;
 use crate::sys;
 use std::ffi::{CStr, c_char};
 
-/// Ties each code of the header to the crate's, and to the text of `vfs_strerror`.
-macro_rules! codes {
-    ($($name:ident $code:ident $text:literal,)+) => {
+/// Ties each code of the header to the crate's.
+macro_rules! same_codes {
+    ($($name:ident $code:ident,)+) => {
         $(const _: () = assert!(vfs_code::$name as i32 == Code::$code as i32);)+
-        #[cfg(test)]
-        pub(super) const CODES: &[Code] = &[$(Code::$code),+];
-
-        fn text_of(status: vfs_status_t) -> &'static CStr {
-            $(const $name: i32 = vfs_code::$name as i32;)+
-            match status {
-                0 => c"success",
-                $($name => $text,)+
-                _ => c"unknown status",
-            }
-        }
+        const _: () = assert!([$(Code::$code),+].len() == Code::ALL.len());
     };
 }
 
-codes! {
-    VFS_ERR_INVALID Invalid c"an argument is not allowed",
-    VFS_ERR_KEY Key c"not a key: 1 to 255 bytes, no '/', '\\' or control characters, not '.' or '..'",
-    VFS_ERR_NOT_FOUND NotFound c"no blob has this key",
-    VFS_ERR_EXISTS Exists c"a blob has this key already",
-    VFS_ERR_NO_SPACE NoSpace c"no tier has room for it",
-    VFS_ERR_SHUTDOWN Shutdown c"the store was shut down",
-    VFS_ERR_PERMISSION Permission c"not permitted",
-    VFS_ERR_IO Io c"input/output failure",
-    VFS_ERR_NO_MEMORY NoMemory c"out of memory",
-    VFS_ERR_LIMIT Limit c"out of file descriptors",
-    VFS_ERR_FORKED Forked c"the store belongs to the parent of this forked process",
-    VFS_ERR_UNSUPPORTED Unsupported c"not supported here",
-    VFS_ERR_READ_ONLY ReadOnly c"read-only",
-    VFS_ERR_BUSY Busy c"held by another process for too long",
-    VFS_ERR_PANIC Panic c"internal failure, caught",
+same_codes! {
+    VFS_ERR_INVALID Invalid,
+    VFS_ERR_KEY Key,
+    VFS_ERR_NOT_FOUND NotFound,
+    VFS_ERR_EXISTS Exists,
+    VFS_ERR_NO_SPACE NoSpace,
+    VFS_ERR_SHUTDOWN Shutdown,
+    VFS_ERR_PERMISSION Permission,
+    VFS_ERR_IO Io,
+    VFS_ERR_NO_MEMORY NoMemory,
+    VFS_ERR_LIMIT Limit,
+    VFS_ERR_FORKED Forked,
+    VFS_ERR_UNSUPPORTED Unsupported,
+    VFS_ERR_READ_ONLY ReadOnly,
+    VFS_ERR_BUSY Busy,
+    VFS_ERR_PANIC Panic,
+}
+
+fn text_of(status: vfs_status_t) -> &'static CStr {
+    match Code::ALL.iter().find(|&&code| code as i32 == status) {
+        Some(code) => code.message(),
+        None if status == vfs_code::VFS_OK as i32 => c"success",
+        None => c"unknown status",
+    }
 }
 
 /// One sentence on a status alone; "unknown status" for a number that this version does not know.

@@ -3,9 +3,9 @@ use super::args::{self, Out};
 use super::guard;
 use super::types::{vfs_stat_t, vfs_status_t, vfs_t, vfs_view_t};
 use crate::store::{Stat, View};
-use crate::sys::Pinned;
+use crate::sys::{self, NoMemory};
 use std::ffi::{c_char, c_void};
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 
 /// Shows a blob's bytes in place, without copying them, however large it is.
 ///
@@ -48,14 +48,22 @@ pub unsafe extern "C" fn vfs_map(
             let key = args::key(call, key)?;
             let mut seen = Stat::default();
             let view = store.store.map(key, stat.is_some().then_some(&mut seen))?;
-            let (data, len, owner) = view.into_raw();
-            out.write_unaligned(vfs_view_t { data: data.cast(), len, owner });
+            out.write_unaligned(lend(view)?);
             if let Some(stat) = stat {
                 stat.fill(seen.into());
             }
             Ok(())
         })
     }
+}
+
+/// The C struct of a view, which owns it until `vfs_unmap`.
+fn lend(view: View) -> Result<vfs_view_t, NoMemory> {
+    if view.is_empty() {
+        return Ok(vfs_view_t { data: null(), len: 0, owner: null_mut() });
+    }
+    let (data, len) = (view.as_ptr().cast(), view.len()); // these stay where they are while the view moves
+    Ok(vfs_view_t { data, len, owner: Box::into_raw(sys::try_box(view)?).cast() })
 }
 
 /// Gives back a view and sets it to zeroes; its bytes must not be touched afterwards.
@@ -74,10 +82,10 @@ pub unsafe extern "C" fn vfs_unmap(view: *mut vfs_view_t) {
             if view.is_null() {
                 return;
             }
-            let vfs_view_t { data, len, owner } = view.read_unaligned();
-            view.write_unaligned(vfs_view_t { data: std::ptr::null::<c_void>(), len: 0, owner: null_mut() });
+            let vfs_view_t { owner, .. } = view.read_unaligned();
+            view.write_unaligned(vfs_view_t { data: null::<c_void>(), len: 0, owner: null_mut() });
             if !owner.is_null() {
-                drop(View::from_pinned(Pinned::from_raw(data, len, owner)));
+                drop(Box::from_raw(owner.cast::<View>()));
             }
         }
     });

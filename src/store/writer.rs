@@ -7,7 +7,6 @@ use crate::key::Key;
 use crate::sys::{self, Region, Shared};
 use crate::tier::Tier;
 use crate::tier::any::{AnyTier, Draft};
-use std::mem::MaybeUninit;
 
 /// A draft moves in parts of this size.
 const MOVE_PART: usize = 256 << 10;
@@ -156,7 +155,7 @@ impl Writer {
     }
 
     /// Appends `len` bytes for the caller to fill in place, until the next call on this writer. They cannot fault.
-    pub fn reserve(&mut self, len: usize) -> Result<&mut [MaybeUninit<u8>]> {
+    pub fn reserve(&mut self, len: usize) -> Result<&mut [u8]> {
         self.check()?;
         let answer = self.try_reserve(len);
         self.note(len, answer)?;

@@ -8,7 +8,8 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 /// The allocator refused.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("out of memory")]
 pub struct NoMemory;
 
 /// `Box::new` that can fail.
@@ -146,19 +147,6 @@ impl<T> Shared<T> {
 
     pub fn same(a: &Self, b: &Self) -> bool {
         a.counted == b.counted
-    }
-
-    /// Gives up this reference as a pointer, for a C struct.
-    pub fn into_raw(self) -> *const () {
-        let raw = self.counted.as_ptr() as *const ();
-        std::mem::forget(self);
-        raw
-    }
-
-    /// # Safety
-    /// `raw` came from `into_raw` of a `Shared<T>` of the same `T`, and is taken back once.
-    pub unsafe fn from_raw(raw: *const ()) -> Option<Self> {
-        NonNull::new(raw as *mut Counted<T>).map(|counted| Shared { counted })
     }
 
     fn counted(&self) -> &Counted<T> {
@@ -313,11 +301,10 @@ mod tests {
         }
         let drops = AtomicUsize::new(0);
         let first = Shared::try_new(Bomb(&drops)).unwrap();
-        let raw = first.clone().into_raw();
+        let second = first.clone();
         drop(first);
         assert_eq!(drops.load(Ordering::SeqCst), 0);
-        // SAFETY: from `into_raw` above, once.
-        drop(unsafe { Shared::<Bomb>::from_raw(raw) });
+        drop(second);
         assert_eq!(drops.load(Ordering::SeqCst), 1);
     }
 }

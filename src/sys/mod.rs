@@ -22,7 +22,7 @@ pub use cgroup::MemoryLimit;
 pub use file::*;
 pub use fork::{BlobFd, Kin, LockFd, leave_if_locked};
 pub use lock::{KeyLockMode, flock, ofd_is_locked, ofd_lock, ofd_unlock};
-pub use memory::{Pinned, Region, map_blob};
+pub use memory::{Mapping, Region, map_blob};
 pub use process::*;
 
 /// What a call answers: the errno where it failed.

@@ -35,7 +35,7 @@ fn stream(s: &Store, hint: u64, flags: Flags) -> Result<()> {
     let mut writer = s.create(&key("k"), hint, flags)?;
     writer.write(&NEW[..5])?;
     for (to, from) in writer.reserve(10)?.iter_mut().zip(&NEW[5..]) {
-        to.write(*from);
+        *to = *from;
     }
     writer.write(&NEW[15..])?;
     writer.seal()

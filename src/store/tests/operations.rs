@@ -66,7 +66,7 @@ fn stream(store: &Store, flags: Flags) -> Result<()> {
     let mut writer = store.create(&key("k"), 0, flags)?;
     writer.write(&NEW[..5])?;
     for (to, from) in writer.reserve(NEW.len() - 10)?.iter_mut().zip(&NEW[5..]) {
-        to.write(*from);
+        *to = *from;
     }
     writer.write(&NEW[NEW.len() - 5..])?;
     writer.seal()
