@@ -350,7 +350,7 @@ impl Command {
         match self {
             Command::Ls { .. } | Command::Stat { .. } | Command::Reap { .. } => true,
             Command::Tiers { .. } | Command::Watch { .. } => true,
-            Command::Get { file, .. } => context.json || is_standard(file),
+            Command::Get { file, .. } => context.json || is_output(file),
             Command::Put { .. } | Command::Rm { .. } => context.json,
             Command::Generate { .. } => false,
         }
@@ -358,7 +358,7 @@ impl Command {
 
     /// Whether the standard error is needed for more than failures.
     pub fn writes_error(&self, context: &Context) -> bool {
-        let beside_blob = matches!(self, Command::Get { file, .. } if is_standard(file));
+        let beside_blob = matches!(self, Command::Get { file, .. } if is_output(file));
         context.verbose || context.json && beside_blob
     }
 }
@@ -366,6 +366,11 @@ impl Command {
 /// Whether this stands for the standard input or output.
 pub fn is_standard(file: &Path) -> bool {
     file == Path::new("-")
+}
+
+/// Whether what is written there goes to the standard output.
+pub fn is_output(file: &Path) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| file == Path::new(name))
 }
 
 /// A number of bytes with an optional unit, as in a list of tiers.

@@ -92,7 +92,7 @@ impl Failure {
                     streams::say_raw(&text);
                     return *status;
                 }
-                match Output::new().write_all(text.as_bytes()) {
+                match Output::new().write_all(text.as_bytes()).and_then(|()| streams::end_output()) {
                     Ok(()) => 0,
                     Err(error) => Failure::from(error).say(),
                 }

@@ -1,7 +1,7 @@
 //! Man pages and shell completions, from the definition of the command line.
 use crate::cli::Cli;
 use crate::failure::{Answer, Failure};
-use crate::output::{Failed, Files, PARTIAL};
+use crate::output::{Contents, Failed, Files, PARTIAL};
 use crate::show;
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
@@ -63,7 +63,7 @@ fn page(command: &Command) -> io::Result<(String, String)> {
 
 /// Writes each file as `get` does, for those who make and install at the same time.
 pub fn write(dir: &Path) -> Answer {
-    let files = Files::new()?;
+    let files = Files::new(None)?;
     let mut command = Cli::command();
     for (shell, place) in SHELLS {
         let mut script = Vec::new();
@@ -83,7 +83,8 @@ pub fn write(dir: &Path) -> Answer {
 fn put(files: &Files, file: &Path, text: &[u8]) -> Answer {
     let shown = show::text(file.as_os_str().as_encoded_bytes());
     let made = file.parent().map_or(Ok(()), fs::create_dir_all).map_err(Failed::from);
-    let written = made.and_then(|()| files.write(file, &shown, &mut |out: &mut dyn Write| out.write_all(text)));
+    let contents = &mut Contents { len: text.len() as u64, fill: &mut |out: &mut dyn Write| out.write_all(text) };
+    let written = made.and_then(|()| files.write(file, &shown, contents));
     written.map_err(|Failed { error, in_place }| match in_place {
         true => Failure::io(shown, error).and(PARTIAL),
         false => Failure::io(shown, error),

@@ -8,14 +8,15 @@
 use crate::failure::Answer;
 use crate::path::{Found, Place};
 use crate::signals;
-use crate::streams::{self, Output};
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, XattrFlags};
+use crate::streams::{self, Output, close_error};
+use nix::sys::resource::{Resource, getrlimit};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::{File, Metadata, Permissions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,7 +45,11 @@ impl<E: Into<io::Error>> From<E> for Failed {
     }
 }
 
-type Fill<'a> = &'a mut dyn FnMut(&mut dyn Write) -> io::Result<()>;
+/// What is to be written: how much that is, and the function that writes it, which may be called again.
+pub struct Contents<'a> {
+    pub len: u64,
+    pub fill: &'a mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
+}
 
 /// What a signal must not leave as it is.
 enum Doing {
@@ -58,8 +63,29 @@ enum Doing {
     InPlace(String),
 }
 
+/// What tells a blob's own file, which may have names outside of its store: its time is set to the nanosecond, and is no
+/// other blob's.
+pub struct Source {
+    size: u64,
+    stored_at_ns: u64,
+}
+
+impl Source {
+    pub fn of(stat: &vfs::Stat) -> Source {
+        Source { size: stat.size, stored_at_ns: stat.stored_at_ns }
+    }
+
+    fn is(&self, file: &Metadata) -> bool {
+        let time = i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec());
+        file.len() == self.size && time == i128::from(self.stored_at_ns)
+    }
+}
+
 /// Writes files, one after the other. A signal that ends the process takes a draft away, or says what it leaves.
-pub struct Files(Arc<Mutex<Doing>>);
+pub struct Files {
+    doing: Arc<Mutex<Doing>>,
+    source: Option<Source>,
+}
 
 fn hold(doing: &Mutex<Doing>) -> MutexGuard<'_, Doing> {
     doing.lock().unwrap_or_else(PoisonError::into_inner)
@@ -69,7 +95,8 @@ fn hold(doing: &Mutex<Doing>) -> MutexGuard<'_, Doing> {
 pub const PARTIAL: &str = "it was written in place, and has a part of the bytes";
 
 impl Files {
-    pub fn new() -> Answer<Files> {
+    /// `source` is what the bytes come from. It is never written to.
+    pub fn new(source: Option<Source>) -> Answer<Files> {
         let doing = Arc::new(Mutex::new(Doing::Nothing));
         let interrupted = Arc::clone(&doing);
         signals::on_interrupt(move || {
@@ -81,19 +108,19 @@ impl Files {
             }
             std::mem::forget(doing); // nobody goes on
         })?;
-        Ok(Files(doing))
+        Ok(Files { doing, source })
     }
 
-    /// Writes one file. `fill` writes its contents, and may be called again. `shown` is how messages name it.
-    pub fn write(&self, path: &Path, shown: &str, fill: Fill) -> Result<(), Failed> {
+    /// Writes one file. `shown` is how messages name it.
+    pub fn write(&self, path: &Path, shown: &str, contents: &mut Contents) -> Result<(), Failed> {
         for _ in 0..ATTEMPTS {
             let place = Place::find(path)?;
             let written = match place.found {
-                Found::Nothing => self.make(&place, fill)?,
-                Found::Descriptor(1) => fill(&mut Output::new()).map(|()| true)?,
-                Found::Descriptor(2) => fill(&mut Output::error()).map(|()| true)?,
-                Found::Entry => self.over(&place, shown, fill)?,
-                Found::Descriptor(_) | Found::Magic => in_place_alone(self, &place, shown, fill)?,
+                Found::Nothing => self.make(&place, contents)?,
+                Found::Descriptor(1) => (contents.fill)(&mut Output::new()).map(|()| true)?,
+                Found::Descriptor(2) => (contents.fill)(&mut Output::error()).map(|()| true)?,
+                Found::Entry => self.over(&place, shown, contents)?,
+                Found::Descriptor(_) | Found::Magic => in_place_alone(self, &place, shown, contents)?,
             };
             if written {
                 return Ok(());
@@ -103,23 +130,27 @@ impl Files {
     }
 
     /// A new file, of a mode like any other's. Answers whether the name was still free at the end.
-    fn make(&self, place: &Place, fill: Fill) -> Result<bool, Failed> {
+    fn make(&self, place: &Place, contents: &mut Contents) -> Result<bool, Failed> {
         let mut draft = Draft::new(self, &place.dir, 0o666)?;
-        fill(&mut draft.file)?;
+        (contents.fill)(&mut draft.file)?;
         draft.publish(&place.name)
     }
 
     /// Over what is there. Answers `false` where that has changed meanwhile.
-    fn over(&self, place: &Place, shown: &str, fill: Fill) -> Result<bool, Failed> {
+    fn over(&self, place: &Place, shown: &str, contents: &mut Contents) -> Result<bool, Failed> {
         // As `>` of a shell opens it, but that it keeps its contents: so the kernel has its say.
         let mut file = place.open(OFlags::WRONLY | OFlags::CREATE)?;
         let old = file.metadata()?;
         if !old.is_file() {
-            fill(&mut file)?;
+            (contents.fill)(&mut file)?;
             return Ok(true);
         }
+        if self.source.as_ref().is_some_and(|source| source.is(&old)) {
+            return Err(io::Error::other("it is the blob itself").into());
+        }
         if let Some(mut draft) = self.draft_like(place, &file, &old)? {
-            fill(&mut draft.file)?;
+            (contents.fill)(&mut draft.file)?;
+            close_error(draft.file.as_fd())?;
             match draft.replace(&place.name, &old) {
                 Ok(done) => return Ok(done),
                 // Something is mounted there, or the directory lets nobody remove this name.
@@ -127,13 +158,15 @@ impl Files {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.in_place(file, shown, fill)
+        self.in_place(file, shown, contents)
     }
 
-    fn in_place(&self, mut file: File, shown: &str, fill: Fill) -> Result<bool, Failed> {
-        *hold(&self.0) = Doing::InPlace(shown.into());
-        let written = file.set_len(0).and_then(|()| fill(&mut file));
-        *hold(&self.0) = Doing::Nothing;
+    fn in_place(&self, mut file: File, shown: &str, contents: &mut Contents) -> Result<bool, Failed> {
+        look_for_room(&file, contents.len)?;
+        *hold(&self.doing) = Doing::InPlace(shown.into());
+        let written =
+            file.set_len(0).and_then(|()| (contents.fill)(&mut file)).and_then(|()| close_error(file.as_fd()));
+        *hold(&self.doing) = Doing::Nothing;
         match written {
             Ok(()) => Ok(true),
             Err(error) => Err(Failed { error, in_place: true }),
@@ -166,11 +199,31 @@ impl Files {
 }
 
 /// What only the kernel can follow: an open file, by its name in procfs.
-fn in_place_alone(files: &Files, place: &Place, shown: &str, fill: Fill) -> Result<bool, Failed> {
+fn in_place_alone(files: &Files, place: &Place, shown: &str, contents: &mut Contents) -> Result<bool, Failed> {
     let mut file = place.open(OFlags::WRONLY | OFlags::CREATE)?;
     match file.metadata()?.is_file() {
-        true => files.in_place(file, shown, fill),
-        false => fill(&mut file).map(|()| true).map_err(Failed::from),
+        true => files.in_place(file, shown, contents),
+        false => (contents.fill)(&mut file).map(|()| true).map_err(Failed::from),
+    }
+}
+
+/// Fails if there is no room for so many bytes, while the old ones are still there. It promises nothing: others may take
+/// the room.
+fn look_for_room(file: &File, len: u64) -> io::Result<()> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+    if len > limit {
+        return Err(Errno::FBIG.into());
+    }
+    let old = file.metadata()?.len();
+    if len <= old {
+        return Ok(());
+    }
+    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, len) {
+        Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
+            let _ = file.set_len(old); // gives back what it took behind the end
+            Err(error.into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -228,7 +281,7 @@ struct Draft<'a> {
 impl Draft<'_> {
     fn new<'a>(files: &'a Files, dir: &OwnedFd, mode: u32) -> io::Result<Draft<'a>> {
         // Made, and later named, while it is held: so a signal finds it there, or not made yet.
-        let mut doing = hold(&files.0);
+        let mut doing = hold(&files.doing);
         let kept = dir.try_clone()?;
         for _ in 0..NAMES {
             let name = OsString::from(format!("{PREFIX}{:016x}", RandomState::new().build_hasher().finish()));
@@ -248,6 +301,7 @@ impl Draft<'_> {
 
     /// Gives it a name that is free. Answers `false` if it is not free any more.
     fn publish(self, to: &OsStr) -> Result<bool, Failed> {
+        close_error(self.file.as_fd())?;
         let named = |dir: &OwnedFd, name: &OsStr| {
             match rustix::fs::renameat_with(dir, name, dir, to, RenameFlags::NOREPLACE) {
                 // This filesystem cannot. A second link cannot replace either, and the first one goes.
@@ -290,7 +344,7 @@ impl Draft<'_> {
     }
 
     fn name_by(self, name_it: impl FnOnce(&OwnedFd, &OsStr) -> rustix::io::Result<()>) -> rustix::io::Result<()> {
-        let mut doing = hold(&self.files.0);
+        let mut doing = hold(&self.files.doing);
         let Doing::Draft { dir, name } = &*doing else { return Err(Errno::INTR) }; // not reached: there is one
         name_it(dir, name)?;
         *doing = Doing::Nothing;
@@ -300,7 +354,7 @@ impl Draft<'_> {
 
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
-        let mut doing = hold(&self.files.0);
+        let mut doing = hold(&self.files.doing);
         if let Doing::Draft { dir, name } = &*doing {
             let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty()); // what cannot be removed stays, private
         }

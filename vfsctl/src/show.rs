@@ -4,7 +4,7 @@
 //! gets it with all that is not printable UTF-8 escaped as `\xNN`. Since no key has a backslash, that is unambiguous,
 //! and [`key`] reads it back.
 use crate::failure::Answer;
-use crate::streams::Output;
+use crate::streams::{self, Output};
 use serde::Serialize;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -14,31 +14,39 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vfs::{Key, Stat};
 
 /// The standard output. What is not flushed is lost: see [`Out::end`].
-pub struct Out(io::BufWriter<Output>);
+pub struct Out {
+    out: io::BufWriter<Output>,
+    used: bool,
+}
 
 impl Out {
     pub fn new() -> Out {
-        Out(io::BufWriter::new(Output::new()))
+        Out { out: io::BufWriter::new(Output::new()), used: false }
     }
 
     /// One object, on a line of its own.
     pub fn json(&mut self, what: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.0, what)?;
-        self.0.write_all(b"\n")
+        serde_json::to_writer(&mut *self, what)?;
+        self.write_all(b"\n")
     }
 
     pub fn end(mut self) -> Answer {
-        Ok(self.0.flush()?)
+        self.out.flush()?;
+        match self.used {
+            true => Ok(streams::end_output()?),
+            false => Ok(()),
+        }
     }
 }
 
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        self.used = true;
+        self.out.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.out.flush()
     }
 }
 

@@ -67,6 +67,19 @@ impl Write for Output {
     }
 }
 
+/// What a filesystem reports only when a file is closed: one across a network may find out then that it is full.
+pub fn close_error(file: BorrowedFd) -> io::Result<()> {
+    match nix::unistd::close(file.try_clone_to_owned()?) {
+        Ok(()) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// To be called when all is written to the standard output.
+pub fn end_output() -> io::Result<()> {
+    usable(1, io::stdout().as_fd()).and_then(close_error)
+}
+
 /// Says a line on the standard error, with what is not printable escaped. A failure is kept for [`all_said`].
 pub fn say(line: &str) {
     say_raw(&format!("vfsctl: {}\n", show::line(line)));

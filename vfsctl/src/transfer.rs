@@ -2,9 +2,9 @@
 //!
 //! Whatever ends a transfer, nothing half done is left in the store, and no part of a file, unless it had to be written
 //! in place (see `output`). On a signal that ends us, a thread of our own takes both away.
-use crate::cli::{Access, Context, dirs, is_standard};
+use crate::cli::{Access, Context, dirs, is_output, is_standard};
 use crate::failure::{Answer, Failure};
-use crate::output::{Failed, Files, PARTIAL};
+use crate::output::{Contents, Failed, Files, PARTIAL, Source};
 use crate::path::Place;
 use crate::show::{self, Blob, Out};
 use crate::signals::on_interrupt;
@@ -186,15 +186,16 @@ pub fn get(context: &Context, key: &OsString, file: &Path, offset: u64, length: 
         (_, ErrorKind::BrokenPipe) => Failure::BrokenPipe,
         _ => Failure::io(named(file, streams::OUTPUT), error),
     };
-    match is_standard(file) {
+    match is_output(file) {
         true => {
             // On one terminal, the bar would be written into what is shown.
             let progress = Progress::new(Some(len as u64), !io::stdout().is_terminal());
-            copy(bytes, &mut Output::new(), progress).map_err(writing)?;
+            copy(bytes, &mut Output::new(), progress).and_then(|()| streams::end_output()).map_err(writing)?;
         }
         false => {
             let mut fill = |out: &mut dyn Write| copy(bytes, out, Progress::new(Some(len as u64), true));
-            let written = Files::new()?.write(file, &named(file, ""), &mut fill);
+            let contents = &mut Contents { len: len as u64, fill: &mut fill };
+            let written = Files::new(Some(Source::of(&stat)))?.write(file, &named(file, ""), contents);
             written.map_err(|Failed { error, in_place }| match in_place {
                 true => writing(error).and(PARTIAL),
                 false => writing(error),
@@ -209,7 +210,7 @@ pub fn get(context: &Context, key: &OsString, file: &Path, offset: u64, length: 
         }
         let blob = Blob::new(key.as_bytes(), &stat, &dirs(&store)?);
         let got = Got { blob, offset: begin as u64, length: len as u64 };
-        match is_standard(file) {
+        match is_output(file) {
             true => {
                 let told = serde_json::to_string(&got).map_err(io::Error::from)? + "\n";
                 let telling = |error| Failure::io(format!("writing to the {}", streams::ERROR), error);

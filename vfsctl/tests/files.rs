@@ -414,14 +414,37 @@ fn a_program_that_runs_is_not_overwritten() {
 
 #[test]
 fn a_failure_in_place_is_told_as_such() {
+    if !common::has("strace") {
+        return common::skip("strace is not there");
+    }
     let ground = Ground::new();
-    ground.keep("key", &common::bytes(1 << 20));
+    ground.keep("key", &common::bytes(3 << 20));
     fs::write(ground.path("file"), b"before").unwrap();
     fs::hard_link(ground.path("file"), ground.path("second-name")).unwrap();
-    let mut limited = ground.after("ulimit -f 64", &["get", "key", "file"]);
-    let run = Run::of(limited.output().unwrap());
-    run.fails(4, "file: File too large; it was written in place, and has a part of the bytes");
-    assert!(common::bytes(1 << 20).starts_with(&fs::read(ground.path("file")).unwrap()));
+    let call = "strace -f -e quiet=all -o /dev/null -P file -e inject=write:error=EIO:when=2";
+    let run = ground.shell(&format!("{call} $V get key file"));
+    run.fails(6, "file: Input/output error; it was written in place, and has a part of the bytes");
+    assert!(fs::read(ground.path("file")).unwrap() == common::bytes(1 << 20));
+}
+
+#[test]
+fn want_of_room_in_place_leaves_the_old_file() {
+    let ground = Ground::new();
+    ground.keep("key", &common::bytes(3 << 20));
+    fs::write(ground.path("file"), b"before").unwrap();
+    fs::hard_link(ground.path("file"), ground.path("second-name")).unwrap();
+    let run = ground.shell("ulimit -f 64; $V get key file");
+    run.fails(4, "vfsctl: file: File too large\n");
+    assert_eq!(fs::read(ground.path("file")).unwrap(), b"before");
+    if !common::is_root("want_of_room_in_place_leaves_the_old_file") {
+        return;
+    }
+    let run = ground.shell(
+        "mkdir small; unshare -m sh -ec 'mount --make-rprivate /; mount -t tmpfs -o size=1m tmpfs small; cd small
+         printf before > file; ln file second-name; ! $V get key file; cat file; test $(df --output=used file | tail -1) = 4'",
+    );
+    assert_eq!((run.status, run.out.as_slice()), (Some(0), &b"before"[..]), "{run:?}");
+    assert_eq!(run.err, "vfsctl: file: No space left on device\n");
 }
 
 #[test]
@@ -482,9 +505,65 @@ fn a_file_behind_a_standard_stream_is_not_replaced() {
         let want: &[u8] = if to == 1 { b"before\nbytes\nbytes\n" } else { b"before\nbytesbytes" };
         assert_eq!(fs::read(ground.path("log")).unwrap(), want, "{name}");
     }
+    // What is told of it goes elsewhere, as with "-".
+    let run = ground.run(&["get", "key", "/dev/stdout", "--json"]);
+    assert!(run.out == b"bytes" && run.err.starts_with('{'), "{run:?}");
     // Any other descriptor is a file to the kernel, written in place.
     let run = ground.shell("exec 5> five; $V get key /dev/fd/5; cat five; cat /dev/fd/5");
     assert_eq!(run.out, b"bytesbytes", "{run:?}");
+}
+
+/// A hard link to a blob's own file is written in place, which would cut the blob short and then read from it.
+#[test]
+fn a_blob_is_not_written_over_itself() {
+    let ground = Ground::new();
+    ground.keep("key", b"bytes");
+    ground.keep("other", b"others");
+    let blob = ground.files().into_iter().find(|(path, _)| path.ends_with("key")).unwrap().0;
+    fs::hard_link(&blob, ground.path("link")).unwrap();
+    for name in ["link", blob.to_str().unwrap()] {
+        ground.run(&["get", "key", name]).fails(6, &format!("{name}: it is the blob itself"));
+    }
+    assert_eq!(ground.run(&["get", "key"]).text(), "bytes");
+    // A copy is another file.
+    assert_eq!(ground.shell("cp link copy && $V get other copy && cat copy").text(), "others");
+}
+
+/// A filesystem across a network reports only then that it is full.
+#[test]
+fn what_closing_reports_is_a_failure() {
+    if !common::has("strace") {
+        return common::skip("strace is not there");
+    }
+    let ground = Ground::new();
+    ground.keep("key", b"bytes");
+    for name in ["one", "two", "old", "out"] {
+        fs::write(ground.path(name), b"before").unwrap();
+    }
+    fs::remove_file(ground.path("two")).unwrap();
+    fs::hard_link(ground.path("one"), ground.path("two")).unwrap();
+    // Each close fails in turn. Most are of no account; one is that of the file.
+    let strace = "strace -f -qqq -o /dev/null -e inject=close:error=ENOSPC:when=";
+    for (call, name) in [("$V get key one", "one"), ("$V get key old", "old"), ("$V get key new", "new")] {
+        let told = (1..60).any(|number| {
+            fs::write(ground.path("old"), b"before").unwrap();
+            let _ = fs::remove_file(ground.path("new"));
+            let run = ground.shell(&format!("{strace}{number} {call}"));
+            let whole = fs::read(ground.path("old")).unwrap() == b"before" && !ground.path("new").exists();
+            let told = run.status == Some(4) && run.err.contains(&format!("{name}: No space left on device"));
+            assert!(!told || whole, "{run:?}");
+            told && run.err.contains("in place") == (name == "one")
+        });
+        assert!(told, "{call}");
+    }
+    for command in ["get key", "ls", "stat key", "tiers", "--help"] {
+        let told = (1..200).any(|number| {
+            let run = ground.shell(&format!("{strace}{number} $V {command} > out"));
+            run.status == Some(4) && run.err.contains("standard output: No space left on device")
+        });
+        assert!(told, "{command}");
+    }
+    assert!(no_drafts(ground.dir.path()));
 }
 
 #[test]
