@@ -109,6 +109,10 @@ pub fn become_user(name: &OsStr) -> Answer {
         None => unistd::setgroups(&[NO_GROUP]).and_then(|()| unistd::setresgid(NO_GROUP, NO_GROUP, NO_GROUP)),
     };
     match changed.and_then(|()| unistd::setresuid(uid, uid, uid)) {
+        // Where a security bit keeps capabilities over the change, they would still be those of root.
+        Ok(()) if unistd::setuid(Uid::from_raw(0)).is_ok() => {
+            Err(Failure::io(format!("--user {shown}: giving up the rights of root"), io::Error::from(Errno::EPERM)))
+        }
         Ok(()) => Ok(()),
         Err(Errno::EINVAL) => {
             Err(Failure::usage(format!("--user {shown}: this user namespace does not have that user")))

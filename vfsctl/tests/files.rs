@@ -188,6 +188,34 @@ fn a_file_that_is_replaced_keeps_its_attributes() {
 }
 
 #[test]
+fn capabilities_of_a_file_end_with_its_contents() {
+    if !common::is_root("capabilities_of_a_file_end_with_its_contents") {
+        return;
+    }
+    let ground = Ground::new();
+    ground.keep("key", b"bytes");
+    // Effective CAP_NET_RAW, in the second version of `vfs_cap_data`.
+    let mut value = 0x0200_0001_u32.to_le_bytes().to_vec();
+    value.extend((1_u32 << 13).to_le_bytes());
+    value.resize(20, 0);
+    let (one, two) = (ground.path("one"), ground.path("two"));
+    for (links, inode_stays) in [(1, false), (2, true)] {
+        let _ = [&one, &two].map(fs::remove_file);
+        fs::write(&one, b"before").unwrap();
+        chmod(&one, 0o755);
+        if links == 2 {
+            fs::hard_link(&one, &two).unwrap();
+        }
+        set_attribute(&one, "security.capability", &value);
+        let inode = fs::metadata(&one).unwrap().ino();
+        assert_eq!(ground.run(&["get", "key", "one"]).text(), "");
+        assert_eq!(attribute(&one, "security.capability"), None, "{links}");
+        assert_eq!(fs::metadata(&one).unwrap().mode() & 0o7777, 0o755);
+        assert_eq!(fs::metadata(&one).unwrap().ino() == inode, inode_stays);
+    }
+}
+
+#[test]
 fn the_names_of_a_file_stay_names_of_one_file() {
     let ground = Ground::new();
     ground.keep("key", b"bytes");
@@ -359,6 +387,8 @@ fn what_cannot_be_replaced_is_written_in_place() {
     assert_eq!(fs::read(&file).unwrap(), b"bytes");
     ground.run_as(USER, &["get", "key", "closed/new"]).fails(5, "closed/new: Permission denied");
     // A directory in which a draft can be made, but the name of a file not be given to another: others' are sticky.
+    // The directory is the file's owner's, so that `fs.protected_regular` has nothing against it.
+    chown(&dir, Some(OTHER), Some(OTHER)).unwrap();
     chmod(&dir, 0o1777);
     fs::write(&file, b"before").unwrap();
     chown(&file, Some(OTHER), Some(USER)).unwrap();

@@ -170,6 +170,9 @@ fn a_user_that_cannot_be_is_a_failure() {
         format!("unshare -r {} --tiers {} --user 54321 ls", ground.path("vfsctl").display(), ground.tiers());
     let run = ground.shell(&root_alone);
     assert!(run.err.contains("--user 54321: ") && [Some(2), Some(5)].contains(&run.status), "{run:?}");
+    // A root who keeps the rights of root over the change is no such user.
+    let keeps = ground.shell("setpriv --securebits +no_setuid_fixup $V --user nobody ls");
+    keeps.fails(5, "--user nobody: giving up the rights of root: Operation not permitted");
     // A program with the rights of its owner is not a root who calls.
     let program = ground.path("set-uid");
     common::copy_program(&program);
