@@ -137,26 +137,42 @@ pub(crate) struct Fault {
     pub what: &'static str,
     /// Bytes free for us when it was refused, where that was asked.
     pub free: Option<u64>,
+    /// The permission bits of a directory of this user that keep us from using it.
+    pub mode: Option<u32>,
     pub culprit: Culprit,
 }
 
-/// Why a directory under our name is not used: another user planted it, or others may write to it.
-pub(crate) const NOT_OURS: &str = "our directory on the tier has another owner, or another mode than 0700";
+/// Why a directory under our name is not used: another user made it, or it is no directory.
+pub(crate) const NOT_OURS: &str = "our directory on the tier is another user's, or not a directory";
+
+/// Why a tier is not used whose own directory this process may not search: to look for our directory there is not
+/// allowed.
+pub(crate) const NO_WAY_IN: &str = "the tier's directory cannot be entered";
+
+/// The permission bits that each directory of ours has.
+pub(crate) const OUR_MODE: u32 = 0o700;
+/// Those that let other users in.
+pub(crate) const OTHERS: u32 = 0o077;
 
 impl Fault {
     /// A tier's own failure.
     pub const fn os(errno: i32, what: &'static str) -> Fault {
-        Fault { code: None, errno, what, free: None, culprit: Culprit::Asked }
+        Fault { code: None, errno, what, free: None, mode: None, culprit: Culprit::Asked }
     }
 
     /// A failure of no tier, or one that no other tier can mend.
     pub const fn last(code: Code, errno: i32, what: &'static str) -> Fault {
-        Fault { code: Some(code), errno, what, free: None, culprit: Culprit::Nobody }
+        Fault { code: Some(code), errno, what, free: None, mode: None, culprit: Culprit::Nobody }
     }
 
     /// The same, of the tier that the draft or blob lies on: no other one has these bytes.
     pub fn of_source(self, index: usize) -> Fault {
         Fault { code: Some(self.code()), culprit: Culprit::Tier(index as u32), ..self }
+    }
+
+    /// A directory of this user has permission bits with which it is not used.
+    pub const fn mode(errno: i32, what: &'static str, mode: u32) -> Fault {
+        Fault { mode: Some(mode), ..Fault::os(errno, what) }
     }
 
     /// This process has no memory for `what`.
@@ -192,10 +208,21 @@ impl Fault {
         }
     }
 
-    /// Whether nothing of ours can be there: no directory, or one that is not ours.
+    /// Whether nothing of ours can be there: no directory, one that is not ours, or no way to it.
     pub fn is_nothing_here(&self) -> bool {
         let missing = matches!(self.errno, libc::ENOENT | libc::ENOTDIR | libc::ELOOP);
-        self.code.is_none() && (missing || self.what == NOT_OURS)
+        self.code.is_none() && (missing || self.what == NOT_OURS || self.what == NO_WAY_IN)
+    }
+
+    /// Whether a directory of ours is not used because other users can reach it. What is in it is hidden, so that nothing
+    /// may be stored elsewhere: that would be a second value of its key.
+    pub fn is_exposed(&self) -> bool {
+        self.mode.is_some_and(|mode| mode & OTHERS != 0)
+    }
+
+    /// Whether something lies at our directory's place, or on the way to it, that we may not use as it is.
+    pub fn is_barred(&self) -> bool {
+        self.mode.is_some() || self.what == NOT_OURS || self.what == NO_WAY_IN
     }
 
     /// Whether the directories under us may have been removed or replaced.
@@ -229,6 +256,7 @@ pub struct Error {
     tier: Option<Shared<Place>>,
     wanted: Option<u64>,
     free: Option<u64>,
+    mode: Option<u32>,
     detail: Option<Box<str>>,
 }
 
@@ -237,7 +265,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(crate) fn new(code: Code, what: &'static str) -> Error {
-        Error { code, errno: 0, what, tier: None, wanted: None, free: None, detail: None }
+        Error { code, errno: 0, what, tier: None, wanted: None, free: None, mode: None, detail: None }
     }
 
     /// A fault, told with the tier on which it happened.
@@ -249,6 +277,7 @@ impl Error {
             tier: tier.cloned(),
             wanted: None,
             free: fault.free,
+            mode: fault.mode,
             detail: None,
         }
     }
@@ -279,7 +308,8 @@ impl Error {
     /// The same, to be told again as the failure of the tier that it names, if it names one.
     pub(crate) fn to_fault(&self) -> Fault {
         let culprit = self.tier().map_or(Culprit::Nobody, |index| Culprit::Tier(index as u32));
-        Fault { code: Some(self.code), errno: self.errno, what: self.what, free: self.free, culprit }
+        let Error { code, errno, what, free, mode, .. } = *self;
+        Fault { code: Some(code), errno, what, free, mode, culprit }
     }
 
     /// The number of the tier that failed.
@@ -323,6 +353,9 @@ impl fmt::Display for Error {
         if let Some(free) = self.free {
             write!(f, ", free {free} bytes")?;
         }
+        if let Some(mode) = self.mode {
+            write!(f, ", {}", WrongMode(mode))?;
+        }
         if self.errno != 0 {
             write!(f, ", {}", ErrnoName(self.errno))?;
         }
@@ -350,6 +383,35 @@ impl fmt::Display for Shown<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A path as a shell takes it.
+pub(crate) struct Quoted<'a>(pub &'a [u8]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:@".contains(byte);
+        if self.0.iter().all(plain) {
+            return write!(f, "{}", Shown(self.0));
+        }
+        write!(f, "'")?;
+        for (at, part) in self.0.split(|&byte| byte == b'\'').enumerate() {
+            if at > 0 {
+                write!(f, "'\\''")?;
+            }
+            write!(f, "{}", String::from_utf8_lossy(part))?;
+        }
+        write!(f, "'")
+    }
+}
+
+/// The permission bits that a directory of ours has, beside those that it should have.
+pub(crate) struct WrongMode(pub u32);
+
+impl fmt::Display for WrongMode {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "mode {:04o}, expected {OUR_MODE:04o}", self.0)
     }
 }
 

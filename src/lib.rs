@@ -69,4 +69,4 @@ mod tier;
 pub use error::{Code, Error, Result};
 pub use key::Key;
 pub use options::{Level, Log, Options};
-pub use store::{Flags, List, Stat, Store, TierKind, TierStat, View, Writer};
+pub use store::{Flags, List, Stat, Store, TierKind, TierStat, Trouble, View, Writer};

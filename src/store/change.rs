@@ -17,27 +17,44 @@ pub enum Published {
     Refused(Fault),
     /// It replaces a blob in this process's memory, and stays there.
     InMemoryAlone,
+    /// Another tier may have the key, in directories that we do not look into: this would be a second value.
+    Hidden(usize, Fault),
+}
+
+/// What lies under a key in each tier, by their numbers.
+struct Seen {
+    all: Vec<Option<Found>>,
+    /// A tier whose directories others can reach, so that we do not look into them.
+    hidden: Option<(usize, Fault)>,
 }
 
 impl Stack {
     /// What lies under a key in each tier but one. One that cannot be locked, such as a read-only one, is looked into all
     /// the same: a blob there is an answer; and where that fails too, it is skipped.
-    fn look_all(&self, lock: &KeyLock, key: &Key, but: Option<usize>) -> Result<Vec<Option<Found>>> {
-        let mut all = Vec::new();
+    fn look_all(&self, lock: &KeyLock, key: &Key, but: Option<usize>) -> Result<Seen> {
+        let (mut all, mut hidden) = (Vec::new(), None);
         all.try_reserve_exact(self.layers.len()).map_err(|_| Error::new(Code::NoMemory, "looking for a key"))?;
         for (index, layer) in self.layers.iter().enumerate() {
+            let mut is_held = false;
             let found = match lock.hold(index) {
                 _ if Some(index) == but => Ok(None),
-                Ok(hold) => layer.tier.look_held(hold, key),
+                Ok(hold) => {
+                    is_held = true;
+                    layer.tier.look_held(hold, key)
+                }
                 Err(fault) if fault.what == TWIN => Ok(None),
-                Err(_) => match layer.tier.look(key) {
-                    Err(fault) if !fault.is_final() => Ok(None),
-                    answer => answer,
-                },
+                Err(_) => layer.tier.look(key),
             };
-            all.push(found.map_err(|fault| self.error(index, fault))?);
+            all.push(match found {
+                Err(fault) if fault.is_exposed() => {
+                    hidden = hidden.or(Some((index, fault)));
+                    None
+                }
+                Err(fault) if !is_held && !fault.is_final() => None,
+                found => found.map_err(|fault| self.error(index, fault))?,
+            });
         }
-        Ok(all)
+        Ok(Seen { all, hidden })
     }
 
     /// Makes a draft in the tier `at` the blob of its key, and the only one in all tiers.
@@ -48,16 +65,18 @@ impl Stack {
         };
         let tier = &self.layers[at].tier;
         // Its own tier answers for itself, unless what it has there is to be replaced.
-        let all = self.look_all(lock, key, (!how.over).then_some(at))?;
-        if !how.over {
-            if all.iter().any(Option::is_some) {
-                return Err(Error::new(Code::Exists, "storing a key"));
-            }
-        } else if let Some(memory) = self.memory
-            && memory != at
-            && all[memory].is_some()
-        {
+        let Seen { all, hidden } = self.look_all(lock, key, (!how.over).then_some(at))?;
+        if !how.over && all.iter().any(Option::is_some) {
+            return Err(Error::new(Code::Exists, "storing a key"));
+        }
+        let in_memory = self.memory.filter(|&memory| how.over && all[memory].is_some());
+        if in_memory.is_some_and(|memory| memory != at) {
             return Ok(Published::InMemoryAlone);
+        }
+        if let Some((index, fault)) = hidden
+            && in_memory.is_none()
+        {
+            return Ok(Published::Hidden(index, fault));
         }
         let visible = self.order().find(|&index| all[index].is_some());
         if let Some(visible) = visible.filter(|&visible| visible != at)
@@ -148,26 +167,16 @@ impl Stack {
         below.filter(|&index| index != except).try_for_each(|index| self.clear(lock, key, all, index))
     }
 
-    /// Removes a key, lowest tier first, so that nothing older comes up when the one that is seen goes.
-    pub fn remove(&self, lock: &KeyLock, key: &Key) -> Result<()> {
-        let all = self.look_all(lock, key, None)?;
+    /// Removes a key, lowest tier first, so that nothing older comes up when the one that is seen goes. False where no
+    /// tier that can be looked into has it.
+    pub fn remove(&self, lock: &KeyLock, key: &Key) -> Result<bool> {
+        let all = self.look_all(lock, key, None)?.all;
         let Some(visible) = self.order().find(|&index| all[index].is_some()) else {
-            return Err(self.why_missing(lock));
+            return Ok(false);
         };
         self.clear_below(lock, key, &all, Some(visible), visible)?;
-        self.clear(lock, key, &all, visible)
-    }
-
-    /// No tier that could be looked into has a key: is there one that could not?
-    fn why_missing(&self, lock: &KeyLock) -> Error {
-        let out = lock.grips.iter().enumerate().find_map(|(index, grip)| match grip {
-            Err(fault) if !fault.is_nothing_here() && fault.what != TWIN => Some((index, *fault)),
-            _ => None,
-        });
-        match out {
-            Some((index, fault)) => self.error(index, fault),
-            None => Error::new(Code::NotFound, "looking for a key"),
-        }
+        self.clear(lock, key, &all, visible)?;
+        Ok(true)
     }
 
     /// Removes the blob of a key from the tier `at` if `is_ours` says so of it; where it is the one that is seen, what it
@@ -189,8 +198,11 @@ impl Stack {
         if !is_ours(&ours).map_err(on_tier)? {
             return Ok(());
         }
-        let all = self.look_all(&lock, key, Some(at))?;
-        let is_current = lock.hold(at).map_or(on_stale.is_none(), |hold| hold.is_on(ground));
+        let all = self.look_all(&lock, key, Some(at))?.all;
+        let is_current = match lock.hold(at) {
+            Ok(hold) => hold.is_on(ground),
+            Err(_) => on_stale.is_none() || ground.has_named_lock(),
+        };
         // Memory is one handle's alone, and hides nothing here; nor does what no path leads to.
         if is_current
             && self.dirs().map(|(index, _)| index).take_while(|&index| index < at).all(|index| all[index].is_none())

@@ -1,6 +1,6 @@
 //! How a tier does, for its statistics and for the log: a change of state is told, at most once in ten seconds for a
 //! tier and direction.
-use crate::error::{ErrnoName, Fault, Place, Shown};
+use crate::error::{ErrnoName, Fault, Place, Shown, WrongMode};
 use crate::options::{Level, Log};
 use crate::sys::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst, fence};
 use crate::sys::{self, Deadline, Text};
@@ -107,10 +107,15 @@ impl Health {
                 let _ = write!(text, ", free {free} bytes"); // fits
                 text
             });
-            let free = Shown(free.as_bytes());
+            let mode = fault.mode.map_or(Text::<40>::new(), |mode| {
+                let mut text = Text::new();
+                let _ = write!(text, ", {}", WrongMode(mode)); // fits
+                text
+            });
+            let (free, mode) = (Shown(free.as_bytes()), Shown(mode.as_bytes()));
             logger.say(
                 Level::Warning,
-                format_args!("tier {index} ({dir}) refuses blobs: {what}: wanted {wanted} bytes{free}, {errno}"),
+                format_args!("tier {index} ({dir}) refuses blobs: {what}: wanted {wanted} bytes{free}{mode}, {errno}"),
             );
         }
     }

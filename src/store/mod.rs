@@ -17,13 +17,13 @@ pub use list::List;
 pub use view::View;
 pub use writer::Writer;
 
-use crate::error::{Code, Error, Fault, Result, lacks_room};
+use crate::error::{Code, Error, Fault, Quoted, Result, Shown, WrongMode, lacks_room};
 use crate::key::Key;
 use crate::options::{Options, TierSpec};
 use crate::sys::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use crate::sys::{self, Kin, NoMemory, Shared};
 use crate::tier::any::AnyTier;
-use crate::tier::dir::Mode;
+use crate::tier::dir::{Mode, base_name};
 use crate::tier::{Blob, Found, Tier};
 use health::Logger;
 use place::Placement;
@@ -86,6 +86,8 @@ pub struct TierStat<'a> {
     pub last_errno: i32,
     /// `None` for memory.
     pub dir: Option<&'a CStr>,
+    /// Why the directories of this user on the tier are not used as they are.
+    pub trouble: Option<Trouble<'a>>,
     /// Blobs of this handle's own that are there now.
     pub blobs: u64,
     /// Their bytes.
@@ -102,6 +104,28 @@ pub struct TierStat<'a> {
     pub free_inodes: u64,
     /// Of the filesystem.
     pub total_inodes: u64,
+}
+
+/// What keeps a tier from being used, and the command that mends it where there is one: its `Display` is the sentence.
+#[derive(Clone, Copy, Debug)]
+pub struct Trouble<'a> {
+    fault: Fault,
+    dir: &'a CStr,
+    uid: u32,
+}
+
+impl std::fmt::Display for Trouble<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}", self.fault.what)?;
+        if let Some(mode) = self.fault.mode {
+            write!(f, ": {}", WrongMode(mode))?;
+        }
+        if self.fault.is_exposed() {
+            let dir = Quoted(self.dir.to_bytes());
+            write!(f, "; make it private again: chmod -R go=,g-s {dir}/{}", Shown(base_name(self.uid).as_bytes()))?;
+        }
+        Ok(())
+    }
 }
 
 /// What a store, its writers and its listings share.
@@ -205,12 +229,14 @@ impl Inner {
         error
     }
 
-    /// The first tier's refusal that counts once all have refused: one for lack of room, else the first.
+    /// The first tier's refusal that counts once all have refused: one that hides what it has, one for lack of room, else
+    /// the first.
     fn refusal(&self, faults: &[(usize, Fault)]) -> Error {
+        let exposed = faults.iter().find(|(_, fault)| fault.is_exposed());
         let lacking = faults.iter().find(|(_, fault)| lacks_room(fault.errno));
-        match (lacking, faults.first()) {
-            (Some(&(index, fault)), _) => self.stack.error(index, fault).meaning(Code::NoSpace),
-            (None, Some(&(index, fault))) => self.stack.error(index, fault),
+        match (exposed.or(lacking), faults.first()) {
+            (Some(&(index, fault)), _) if !fault.is_exposed() => self.stack.error(index, fault).meaning(Code::NoSpace),
+            (Some(&(index, fault)), _) | (None, Some(&(index, fault))) => self.stack.error(index, fault),
             (None, None) => Error::new(Code::Io, "the store has no tier"),
         }
     }
@@ -305,9 +331,21 @@ impl Store {
     /// Removes the key, whoever owns it.
     pub fn remove(&self, key: &Key) -> Result<()> {
         self.inner.check_change()?;
-        let lock = self.inner.stack.lock(key, PATIENCE)?;
-        self.inner.check_open()?;
-        self.inner.stack.remove(&lock, key).map_err(|error| self.inner.note_failed(error))
+        let deadline = self.deadline();
+        loop {
+            let lock = self.inner.stack.lock(key, deadline.left())?;
+            self.inner.check_open()?;
+            if self.inner.stack.remove(&lock, key).map_err(|error| self.inner.note_failed(error))? {
+                return Ok(());
+            }
+            drop(lock);
+            // There was nothing to remove, so what a tier that cannot be changed says does not count: a look-up answers.
+            self.inner.look(key)?;
+            // Somebody stored it meanwhile.
+            if deadline.is_over() {
+                return Err(Error::new(Code::NotFound, "looking for a key"));
+            }
+        }
     }
 
     /// Removes the key if this handle owns it; else does nothing.

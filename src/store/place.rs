@@ -49,11 +49,31 @@ impl<'a> Placement<'a> {
     /// Fails where the key is taken: it may be so again when it is published, but until then much may be written.
     pub fn look_first(&self) -> Result<()> {
         let stack = &self.inner.stack;
-        let has = |index: usize| stack.layers[index].tier.look(self.key).is_ok_and(|found| found.is_some());
-        match !self.how.over && stack.order().any(has) {
-            true => Err(Error::new(Code::Exists, "storing a key")),
-            false => Ok(()),
+        let mut hidden = None;
+        for index in stack.order().filter(|_| !self.how.over) {
+            match stack.layers[index].tier.look(self.key) {
+                Ok(Some(_)) => return Err(Error::new(Code::Exists, "storing a key")),
+                Err(fault) if fault.is_exposed() => hidden = hidden.or(Some((index, fault))),
+                _ => {}
+            }
         }
+        hidden.map_or(Ok(()), |(index, fault)| Err(self.hidden(index, fault)))
+    }
+
+    /// A tier may have the key where nobody may look: storing it elsewhere would make a second value. It exists, where
+    /// another tier has it.
+    fn hidden(&self, index: usize, fault: Fault) -> Error {
+        let inner = self.inner;
+        let layer = &inner.stack.layers[index];
+        layer.health.refused(&layer.place, &inner.logger, &fault, self.wanted);
+        layer.health.tried(Some(&fault));
+        if inner.stack.kin.in_child() {
+            return Error::new(Code::Forked, "storing a key"); // the host forked while it heard of that
+        }
+        if !self.how.over && inner.look(self.key).is_ok() {
+            return Error::new(Code::Exists, "storing a key");
+        }
+        inner.stack.error(index, fault).wanting(self.wanted)
     }
 
     /// Notes that a tier refused; fails where the next one would too.
@@ -62,6 +82,9 @@ impl<'a> Placement<'a> {
         if fault.is_final() {
             let error = inner.stack.error(index, fault).wanting(self.wanted);
             return Err(inner.note_failed(error));
+        }
+        if fault.is_exposed() {
+            return Err(self.hidden(index, fault));
         }
         let layer = &inner.stack.layers[index];
         layer.health.refused(&layer.place, &inner.logger, &fault, self.wanted);
@@ -131,6 +154,7 @@ impl<'a> Placement<'a> {
                     self.refused(index, fault)?;
                     index + 1
                 }
+                Published::Hidden(index, fault) => return Err(self.hidden(index, fault)),
                 Published::InMemoryAlone => {
                     self.in_memory_alone = true;
                     0

@@ -1,13 +1,13 @@
 //! Ends: of a handle, which removes what it owns, and of dead owners, whose rooms a reaper empties.
 use super::stack::Stack;
-use super::{Inner, TierKind, TierStat, no_memory};
+use super::{Inner, TierKind, TierStat, Trouble, no_memory};
 use crate::error::{Error, Fault, Result};
 use crate::key::Key;
 use crate::sys::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use crate::sys::{self, Deadline};
+use crate::tier::Found;
 use crate::tier::any::AnyTier;
 use crate::tier::dir::{DirTier, Mode, RoomRef};
-use crate::tier::{Found, Tier};
 use std::time::Duration;
 
 /// Removes all that a room holds, and the room. Answers how many blobs and drafts went.
@@ -136,13 +136,20 @@ impl Inner {
         key: &Key,
         deadline: Deadline,
     ) -> std::result::Result<(), Fault> {
-        let Some(found) = tier.look(key)? else {
+        // A tier where this handle owns nothing is not asked.
+        let Some(room) = tier.rooms().next() else {
+            return Ok(());
+        };
+        let ground = match tier.ground(true) {
+            Err(fault) if !fault.is_final() => room.ground.clone(), // its path leads nowhere, but we stand there still
+            answer => answer?,
+        };
+        let Some(found) = ground.look(key)? else {
             return Ok(());
         };
         if !tier.owns(key, &found)? {
             return Ok(());
         }
-        let ground = tier.ground(true)?;
         // What was found may be replaced by now, and its inode's number be that of another blob.
         let is_ours = |now: &Found| tier.owns(key, now);
         let gone = |now: &Found| {
@@ -209,6 +216,7 @@ impl Inner {
             kind: TierKind::Memory,
             last_errno: health.last_errno.load(SeqCst),
             dir: None,
+            trouble: None,
             blobs: 0,
             bytes: 0,
             stored: health.stored.load(SeqCst),
@@ -227,6 +235,11 @@ impl Inner {
             AnyTier::Dir(tier) => {
                 stat.dir = Some(tier.dir());
                 stat.kind = if tier.is_shm() { TierKind::Shm } else { TierKind::Dir };
+                let fault = tier.refresh().err().or_else(|| tier.ground(false).err());
+                if let Some(fault) = fault.filter(|fault| fault.is_barred()) {
+                    (stat.usable, stat.last_errno) = (false, fault.errno);
+                    stat.trouble = Some(Trouble { fault, dir: tier.dir(), uid: self.uid });
+                }
                 if !self.stack.kin.in_child() {
                     let count = tier.count_owned();
                     (stat.blobs, stat.bytes) = count.map_err(|fault| self.stack.error(index as usize, fault))?;

@@ -39,7 +39,7 @@ pub struct Stack {
     /// Where a memory tier stands, which is looked into first.
     pub memory: Option<usize>,
     keys: KeyTable,
-    /// When a reader last compared the grounds with their paths.
+    /// When the grounds were last compared with their paths.
     compared_at: AtomicU64,
 }
 
@@ -90,7 +90,7 @@ impl Stack {
             layers: Vec::new(),
             memory: None,
             keys: KeyTable::new(),
-            compared_at: AtomicU64::new(0),
+            compared_at: AtomicU64::new(sys::monotonic_ns()),
         };
         let mut seen: Vec<Ident> = Vec::new();
         for spec in specs {
@@ -202,12 +202,10 @@ impl Stack {
     }
 
     /// Compares all grounds with their paths, at most once a second: a reader whose tier was mounted over would find old
-    /// blobs there for ever.
+    /// blobs there for ever, and who only stores would not learn that others can reach our directories by now.
     fn compare_seldom(&self) {
         let (now, last) = (sys::monotonic_ns(), self.compared_at.load(Relaxed));
-        if now.abs_diff(last) >= 1_000_000_000
-            && self.compared_at.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
-            && last != 0
+        if now.abs_diff(last) >= 1_000_000_000 && self.compared_at.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
         {
             self.dirs().for_each(|(_, tier)| {
                 let _ = tier.refresh(); // a fault shows where the key is looked for
@@ -252,6 +250,7 @@ impl Stack {
 
     /// Holds a key against all changes, in every tier that can be used.
     pub fn lock(&self, key: &Key, patience: Duration) -> Result<KeyLock<'_>> {
+        self.compare_seldom();
         self.lock_all(key, KeyLockMode::Exclusive, patience, self.layers.len())
     }
 
@@ -266,13 +265,15 @@ impl Stack {
         let deadline = sys::Deadline::after(patience);
         loop {
             let lock = self.lock(key, deadline.left())?;
-            let held = lock.grips.iter().any(|grip| grip.as_ref().is_ok_and(|hold| hold.is_on(ground)));
-            if held || (lock.hold(at).is_err() && ground.is_lock_current()) {
+            if lock.grips.iter().any(|grip| grip.as_ref().is_ok_and(|hold| hold.is_on(ground))) {
                 return Ok((lock, None));
             }
-            let stale = ground.try_hold(lock_number(&self.name, key)).map_err(|fault| self.error(at, fault))?;
-            if stale.is_some() {
-                return Ok((lock, stale));
+            match ground.try_hold(lock_number(&self.name, key)) {
+                Ok(Some(stale)) => return Ok((lock, Some(stale))),
+                Ok(None) => {}
+                // Nobody can lock what lies there.
+                Err(_) if lock.hold(at).is_err() && ground.has_named_lock() => return Ok((lock, None)),
+                Err(fault) => return Err(self.error(at, fault)),
             }
             drop(lock); // nothing is held while we wait
             if deadline.is_over() {

@@ -67,7 +67,9 @@ fn documented(errno: i32) -> &'static [Code] {
         libc::ENOSPC | libc::EDQUOT | libc::EFBIG => &[Code::NoSpace],
         libc::ENOMEM => &[Code::NoMemory, Code::NoSpace],
         libc::EMFILE | libc::ENFILE => &[Code::Limit],
-        libc::EACCES | libc::EPERM => &[Code::Permission],
+        libc::EPERM => &[Code::Permission],
+        // Of the tier's own directory: one that cannot be entered counts as missing.
+        libc::EACCES => &[Code::Permission, Code::NotFound],
         // Of our directory: a link or a file in its place, in which nothing of ours can be.
         libc::ELOOP => &[Code::Permission, Code::NotFound],
         libc::ENOTDIR => &[Code::Io, Code::Permission, Code::NotFound],

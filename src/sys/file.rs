@@ -70,7 +70,11 @@ pub struct Space {
 /// How a file or directory is opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Open {
-    /// A directory, through symbolic links: one that the user named.
+    /// A directory, through symbolic links: one that the user named. By its place alone: to go through it to a name in it
+    /// takes no right to read it.
+    Tier,
+    /// The same, to lock it.
+    #[cfg(test)]
     Dir,
     /// A directory of ours: no symbolic link.
     OwnDir,
@@ -89,6 +93,8 @@ pub enum Open {
 impl Open {
     fn flags(self) -> i32 {
         let flags = match self {
+            Open::Tier => libc::O_PATH | libc::O_DIRECTORY,
+            #[cfg(test)]
             Open::Dir => libc::O_RDONLY | libc::O_DIRECTORY,
             Open::OwnDir => libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW,
             Open::Place => libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW,

@@ -48,6 +48,18 @@ static int harmless(enum place place, enum plant plant, uid_t uid)
     }
 }
 
+/* Whether it is a directory of ours that others can reach: what is mounted here is laid out as one. */
+static int exposes(enum place place, enum plant plant)
+{
+    switch (place) {
+    case BASE: return plant == LOOSE_DIR || plant == BIND || plant == MOUNT;
+    case NAME:
+    case OBJECTS:
+    case OWNERS: return plant == LOOSE_DIR || plant == BIND;
+    default: return 0;
+    }
+}
+
 static void become(uid_t uid)
 {
     if (uid == 0)
@@ -258,6 +270,19 @@ static void victim(void *arg)
             QUIET(vfs_list_close(list));
         }
         if (read_only) {
+            QUIET(vfs_close(s));
+            continue;
+        }
+        /* our own directory, which others can reach, may have each key: nothing is stored elsewhere meanwhile */
+        if (exposes(now.place, now.plant)) {
+            CHECK_IS(vfs_has(s, "k"), VFS_ERR_PERMISSION);
+            CHECK_IS(put(s, "new", 300, 3, 0), VFS_ERR_PERMISSION);
+            CHECK_IS(put(s, "new", 300, 3, VFS_REPLACE | VFS_PERSIST), VFS_ERR_PERMISSION);
+            CHECK_SAYS(", expected 0700");
+            CHECK_IS(vfs_remove(s, "k"), VFS_ERR_PERMISSION);
+            CHECK_OK(vfs_remove_owned(s, keys, 1)); /* this handle owns nothing */
+            CHECK_IS(vfs_reap(s, NULL), VFS_ERR_PERMISSION);
+            CHECK_OK(vfs_shutdown(s));
             QUIET(vfs_close(s));
             continue;
         }

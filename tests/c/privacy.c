@@ -100,13 +100,54 @@ static unsigned listed_here(vfs_t *s)
     return count;
 }
 
+/* Our own directory, which others can reach: it may have each key, and nothing is stored elsewhere meanwhile. */
+static void victim_exposed(void)
+{
+    vfs_t *s = open_on(tiers);
+    CHECK_IS(vfs_has(s, "k"), VFS_ERR_PERMISSION);
+    CHECK_IS(put(s, "k", 5000, 1, 0), VFS_ERR_PERMISSION);
+    CHECK_SAYS("mode 0777, expected 0700");
+    CHECK_SAYS(A);
+    CHECK_INT(listed_here(s), 0);
+    CHECK(!(tier_stat(s, 0).flags & VFS_TIER_USABLE));
+    CHECK_INT(tier_stat(s, 0).last_errno, EPERM);
+    QUIET(vfs_close(s));
+    CHECK_NOTHING_LEFT(B);
+}
+
+/* Alone, a tier that is not ours is an error, in words; a reader is answered `miss`. */
+static void victim_alone(int32_t miss)
+{
+    vfs_options_t options = VFS_OPTIONS_INIT;
+    vfs_t *s = NULL;
+    options.tiers = A;
+    options.name = "harness";
+    CHECK_FAILS(vfs_open(&options, &s));
+    CHECK(s == NULL);
+    CHECK_SAYS(A);
+    s = open_as(A, "harness", VFS_READ_ONLY);
+    char byte;
+    size_t len;
+    CHECK_IS(vfs_has(s, "k"), miss == VFS_ERR_NOT_FOUND ? 0 : miss);
+    CHECK_IS(vfs_read(s, "k", 0, &byte, 1, &len, NULL), miss);
+    QUIET(vfs_close(s));
+}
+
 static void victim_with_plant(void *arg)
 {
     struct case_of *c = arg;
     become(c->victim);
-    /* the second tier serves */
+    if (c->plant == OUR_LOOSE_DIR) {
+        victim_exposed();
+        victim_alone(VFS_ERR_PERMISSION);
+        return;
+    }
+    /* the second tier serves, and nothing is said of the first where that is not needed */
     vfs_t *s = open_on(tiers);
-    CHECK(STATUS(vfs_has(s, "k")) != 1);
+    CHECK_IS(vfs_has(s, "k"), 0);
+    CHECK_IS(vfs_remove(s, "k"), VFS_ERR_NOT_FOUND);
+    CHECK_OK(vfs_reap(s, NULL));
+    CHECK_INT(listed_all(s), 0);
     CHECK_OK(put(s, "k", 5000, 1, 0));
     CHECK_VALUE(s, "k", 5000, 1);
     CHECK_INT(tier_of(s, "k"), 1);
@@ -121,19 +162,7 @@ static void victim_with_plant(void *arg)
     CHECK_OK(vfs_remove(s, "k"));
     CHECK_OK(put(s, "owned", 6000, 3, 0));
     QUIET(vfs_close(s));
-    /* alone, the tier is an error, in words; a reader finds nothing there */
-    vfs_options_t options = VFS_OPTIONS_INIT;
-    options.tiers = A;
-    options.name = "harness";
-    CHECK_FAILS(vfs_open(&options, &s));
-    CHECK(s == NULL);
-    CHECK_SAYS(A);
-    s = open_as(A, "harness", VFS_READ_ONLY);
-    char byte;
-    size_t len;
-    CHECK(STATUS(vfs_has(s, "k")) != 1);
-    CHECK_FAILS(vfs_read(s, "k", 0, &byte, 1, &len, NULL));
-    QUIET(vfs_close(s));
+    victim_alone(VFS_ERR_NOT_FOUND);
     CHECK_NOTHING_LEFT(B);
 }
 

@@ -1,6 +1,6 @@
 //! What a directory tier does with drafts, blobs and holds: the contract of [`Tier`].
 use super::draft::Draft;
-use super::ground::{absent, found};
+use super::ground::absent;
 use super::{DirTier, GROUND_TRIES, Hold};
 use crate::error::Fault;
 use crate::key::Key;
@@ -25,7 +25,7 @@ impl Tier for DirTier {
             Ok(file) => file,
             Err(e) => return absent(e, opening),
         };
-        let found = found(&sys::stat_fd(file.as_fd()).map_err(|e| Fault::os(e, opening))?)?;
+        let found = ground.found(&sys::stat_fd(file.as_fd()).map_err(|e| Fault::os(e, opening))?)?;
         let file = match found.size {
             ..LONG_TO_READ => BlobFd::Brief(file),
             _ => BlobFd::noted(file).map_err(|_| Fault::memory(opening))?,
@@ -39,7 +39,7 @@ impl Tier for DirTier {
             answer => answer?,
         };
         match sys::stat(Some(ground.objects.as_fd()), key.as_c_str()) {
-            Ok(meta) => found(&meta).map(Some),
+            Ok(meta) => ground.found(&meta).map(Some),
             Err(e) => absent(e, "looking for a blob"),
         }
     }

@@ -1,6 +1,6 @@
 //! What a directory tier stands on: the descriptors of its directories, the lock file, and whether they are still
 //! what their path leads to. A ground never changes; a stale one is replaced, and lives on for whoever still uses it.
-use crate::error::{Fault, NOT_OURS};
+use crate::error::{Fault, NO_WAY_IN, NOT_OURS, OTHERS, OUR_MODE};
 use crate::key::Key;
 use crate::sys::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::sys::{self, Fd, Ident, KeyLockMode, LockFd, Meta, Open, Os, Shared, Text};
@@ -34,13 +34,14 @@ pub fn path(parts: &[&[u8]]) -> Path {
 pub enum Mode {
     /// All of it, to store.
     Create,
-    /// No directory: use what is there.
+    /// No directory: use what is there, and change no mode.
     Existing,
     /// Nothing, and change nothing.
     ReadOnly,
 }
 
 pub struct Ground {
+    uid: u32,
     /// Ours on this tier, held with a shared lock, which keeps systemd-tmpfiles away.
     pub base: LockFd,
     /// That lock was taken.
@@ -96,18 +97,23 @@ impl Ground {
     }
 
     fn try_open(dir: &CStr, uid: u32, name: &Key, mode: Mode) -> Result<Shared<Ground>, Fault> {
-        let tier = sys::open(None, dir, Open::Dir).map_err(|e| Fault::os(e, "opening the tier's directory"))?;
+        let tier = sys::open(None, dir, Open::Tier).map_err(|e| match e {
+            libc::EACCES => Fault::os(e, NO_WAY_IN),
+            e => Fault::os(e, "opening the tier's directory"),
+        })?;
+        let opening = "opening our directory on the tier";
         let base_name = base_name(uid);
         let base = LockFd::open(|| own_dir(tier.as_fd(), base_name.as_c_str(), mode)).map_err(|e| match e {
             libc::ENOTDIR | libc::ELOOP => Fault::os(e, NOT_OURS), // a file or a link under our name
-            e => Fault::os(e, "opening our directory on the tier"),
+            libc::EACCES => why_denied(tier.as_fd(), base_name.as_c_str(), uid, opening),
+            e => Fault::os(e, opening),
         })?;
-        let base_fd = base.borrow().map_err(|e| Fault::os(e, "opening our directory on the tier"))?;
+        let base_fd = base.borrow().map_err(|e| Fault::os(e, opening))?;
         let meta = sys::stat_fd(base_fd).map_err(|e| Fault::os(e, "checking our directory on the tier"))?;
-        // A bit that a group's directory hands down does no harm.
-        if meta.uid != uid || meta.permissions() & !SETGID != 0o700 {
+        if meta.uid != uid {
             return Err(Fault::os(libc::EPERM, NOT_OURS));
         }
+        check_closed(&meta)?;
         let kept = match sys::flock(base_fd, KeyLockMode::Shared) {
             Ok(()) => true,
             Err(libc::EWOULDBLOCK) => false, // a cleaner is just looking at it: it lets go on its own
@@ -120,9 +126,10 @@ impl Ground {
             Err(_) if mode == Mode::ReadOnly => None,
             Err(e) => return Err(Fault::os(e, "opening the lock file")),
         };
-        let (store, _) = inner_dir(base_fd, name.as_c_str(), mode, meta.ident.dev)?;
-        let (objects, objects_ident) = inner_dir(store.as_fd(), OBJECTS, mode, meta.ident.dev)?;
-        let (owners, owners_ident) = inner_dir(store.as_fd(), OWNERS, mode, meta.ident.dev)?;
+        let inner_dir = |at, name| inner_dir(at, name, mode, uid, meta.ident.dev);
+        let (store, _) = inner_dir(base_fd, name.as_c_str())?;
+        let (objects, objects_ident) = inner_dir(store.as_fd(), OBJECTS)?;
+        let (owners, owners_ident) = inner_dir(store.as_fd(), OWNERS)?;
         let space = sys::space(objects.as_fd()).map_err(|e| Fault::os(e, "asking the filesystem for its room"))?;
         let objects_path =
             [dir.to_bytes(), b"/", base_name.as_bytes(), b"/", name.as_bytes(), b"/", OBJECTS.to_bytes_with_nul()];
@@ -132,8 +139,9 @@ impl Ground {
         let lock_path = [dir.to_bytes(), b"/", base_name.as_bytes(), b"/", LOCK_FILE.to_bytes_with_nul()];
         let place = [name.as_bytes(), b"/", OBJECTS.to_bytes(), b"/"];
         let no_memory = |_| Fault::memory("opening a tier");
-        let lock_ident = lock.as_ref().map(check_lock).transpose()?;
+        let lock_ident = lock.as_ref().map(|lock| check_lock(lock, mode)).transpose()?;
         Shared::try_new(Ground {
+            uid,
             base,
             kept: AtomicBool::new(kept),
             base_ident: meta.ident,
@@ -172,6 +180,29 @@ impl Ground {
         }
     }
 
+    /// What a file on this ground says of the blob that it is. Blobs are made closed to others; where one is open, all of
+    /// the tier's directories may be.
+    pub fn found(&self, meta: &Meta) -> Result<Found, Fault> {
+        if meta.permissions() & OTHERS != 0 {
+            self.check_closed()?;
+        }
+        found(meta)
+    }
+
+    /// Fails where others can reach our directories by now.
+    pub fn check_closed(&self) -> Result<(), Fault> {
+        let (objects, owners) = (self.objects.as_fd(), self.owners.as_fd());
+        // By a way that a forked child has too, where the descriptor of `base` is closed.
+        for (at, dir) in [(owners, c"../.."), (owners, c".."), (objects, c"."), (owners, c".")] {
+            if let Ok(meta) = sys::stat(Some(at), dir)
+                && meta.uid == self.uid
+            {
+                check_closed(&meta)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the name of a blob; it may be gone. For whoever holds its lock.
     pub fn unlink(&self, key: &Key) -> Result<(), Fault> {
         match sys::unlink(self.base()?, self.place(key).as_c_str()) {
@@ -196,15 +227,26 @@ impl Ground {
         }
     }
 
-    /// Whether the tier's path still leads here.
+    /// Whether the tier's path still leads here, to directories that are closed to others.
     pub fn is_current(&self) -> bool {
-        sys::stat(None, c_str(&self.objects_path)).is_ok_and(|meta| meta.ident == self.objects_ident)
+        let named = sys::stat(None, c_str(&self.objects_path));
+        named.is_ok_and(|meta| meta.ident == self.objects_ident) && self.check_closed().is_ok()
     }
 
-    /// Whether the tier's path still leads to this lock file: asked once a lock in it was taken.
+    /// Whether the tier's path still leads to this lock file: asked once a lock in it was taken. Where the mode of the lock
+    /// file was changed, as a `chmod -R` does, those of the directories are asked for too.
     pub fn is_lock_current(&self) -> bool {
-        let named = sys::stat(None, self.lock_path());
-        named.is_ok_and(|meta| self.lock_ident.is_none_or(|ours| ours == meta.ident))
+        self.named_lock().is_some_and(|meta| meta.permissions() & OTHERS == 0 || self.check_closed().is_ok())
+    }
+
+    /// Whether the tier's path still leads to this lock file, whatever its mode.
+    pub fn has_named_lock(&self) -> bool {
+        self.named_lock().is_some()
+    }
+
+    fn named_lock(&self) -> Option<Meta> {
+        let named = sys::stat(None, self.lock_path()).ok();
+        named.filter(|meta| self.lock_ident.is_none_or(|ours| ours == meta.ident))
     }
 
     /// The descriptor of the lock file; EBADF where there is none, as in a forked child.
@@ -219,14 +261,14 @@ impl Ground {
 }
 
 /// Which file the lock file is; a new one may need the bits that a umask took.
-fn check_lock(lock: &LockFd) -> Result<Ident, Fault> {
+fn check_lock(lock: &LockFd, mode: Mode) -> Result<Ident, Fault> {
     let opening = |e| Fault::os(e, "opening the lock file");
     let fd = lock.borrow().map_err(opening)?;
     let meta = sys::stat_fd(fd).map_err(opening)?;
     if !meta.is_file() {
         return Err(opening(libc::EINVAL));
     }
-    if meta.permissions() & 0o600 != 0o600 {
+    if mode == Mode::Create && meta.permissions() & 0o600 != 0o600 {
         sys::set_mode(fd, meta.permissions() | 0o600).map_err(opening)?;
     }
     Ok(meta.ident)
@@ -237,7 +279,7 @@ fn c_str(bytes: &[u8]) -> &CStr {
 }
 
 /// What a file says of the blob that it is.
-pub fn found(meta: &Meta) -> Result<Found, Fault> {
+fn found(meta: &Meta) -> Result<Found, Fault> {
     if !meta.is_file() {
         return Err(Fault::os(libc::EINVAL, "looking at a blob: not a regular file"));
     }
@@ -253,28 +295,54 @@ pub fn absent<T>(errno: i32, what: &'static str) -> Result<Option<T>, Fault> {
     }
 }
 
-/// What a directory of a group hands down to those made in it.
-const SETGID: u32 = 0o2000;
-
 /// Opens a directory below ours. One that somebody else made or mounted there, or that others can reach, is not used:
 /// what lies in it would be taken for ours, and removed.
-fn inner_dir(at: BorrowedFd, name: &CStr, mode: Mode, dev: u64) -> Result<(Fd, Ident), Fault> {
+fn inner_dir(at: BorrowedFd, name: &CStr, mode: Mode, uid: u32, dev: u64) -> Result<(Fd, Ident), Fault> {
+    let what = "opening the store's directories";
     let opening = |e| match e {
         libc::ENOTDIR | libc::ELOOP => Fault::os(e, NOT_OURS), // a file or a link under our name
-        e => Fault::os(e, "opening the store's directories"),
+        libc::EACCES => match why_denied(at, name, uid, what) {
+            // Into our own directory, which may have something.
+            fault if fault.what == NO_WAY_IN => match sys::stat_fd(at) {
+                Ok(meta) => Fault::mode(e, what, meta.permissions()),
+                Err(_) => Fault::os(e, what),
+            },
+            fault => fault,
+        },
+        e => Fault::os(e, what),
     };
     let dir = own_dir(at, name, mode).map_err(opening)?;
     let meta = sys::stat_fd(dir.as_fd()).map_err(opening)?;
-    if is_closed_dir(&meta) && meta.ident.dev == dev {
-        Ok((dir, meta.ident))
-    } else {
-        Err(Fault::os(libc::EPERM, NOT_OURS))
+    if meta.uid != uid || meta.ident.dev != dev {
+        return Err(Fault::os(libc::EPERM, NOT_OURS));
+    }
+    check_closed(&meta)?;
+    Ok((dir, meta.ident))
+}
+
+/// Fails where others can reach a directory of ours. A bit that a group's directory hands down does no harm.
+fn check_closed(meta: &Meta) -> Result<(), Fault> {
+    match meta.permissions() {
+        mode if mode & OTHERS == 0 => Ok(()),
+        mode => Err(Fault::mode(libc::EPERM, "other users can reach our directory on the tier", mode)),
+    }
+}
+
+/// Why a directory of ours could not be opened or made, which the system denied.
+fn why_denied(at: BorrowedFd, name: &CStr, uid: u32, what: &'static str) -> Fault {
+    match sys::stat(Some(at), name) {
+        Err(libc::EACCES) => Fault::os(libc::EACCES, NO_WAY_IN),
+        Ok(meta) if meta.uid != uid || !meta.is_dir() => Fault::os(libc::EPERM, NOT_OURS),
+        Ok(meta) if meta.permissions() & OUR_MODE != OUR_MODE || meta.permissions() & OTHERS != 0 => {
+            Fault::mode(libc::EACCES, what, meta.permissions())
+        }
+        _ => Fault::os(libc::EACCES, what),
     }
 }
 
 /// Whether a directory is ours and closed to others.
 pub fn is_closed_dir(meta: &Meta) -> bool {
-    meta.is_dir() && meta.uid == sys::effective_uid() && meta.permissions() & 0o077 == 0
+    meta.is_dir() && meta.uid == sys::effective_uid() && meta.permissions() & OTHERS == 0
 }
 
 /// Opens a directory of ours, making it where that is wanted.
@@ -289,7 +357,7 @@ fn own_dir(at: BorrowedFd, name: &CStr, mode: Mode) -> Os<Fd> {
         Ok(dir) if mode == Mode::Create => {
             let meta = sys::stat_fd(dir.as_fd())?;
             if lacks_mode(&meta) {
-                sys::set_mode(dir.as_fd(), 0o700)?;
+                sys::set_mode(dir.as_fd(), OUR_MODE)?;
             }
             return Ok(dir);
         }
@@ -303,7 +371,7 @@ fn own_dir(at: BorrowedFd, name: &CStr, mode: Mode) -> Os<Fd> {
 
 /// Whether a directory is ours and closed to others, but not open enough to us.
 fn lacks_mode(meta: &Meta) -> bool {
-    is_closed_dir(meta) && meta.permissions() & 0o700 != 0o700
+    is_closed_dir(meta) && meta.permissions() & OUR_MODE != OUR_MODE
 }
 
 /// Makes a directory of ours, and gives its mode back where the process's umask takes some of it.
@@ -318,7 +386,7 @@ pub fn make_own_dir(at: BorrowedFd, name: &CStr) -> Os<()> {
 fn give_mode_back(at: BorrowedFd, name: &CStr) -> Os<()> {
     let place = sys::open(Some(at), name, Open::Place)?;
     if lacks_mode(&sys::stat_fd(place.as_fd())?) {
-        sys::set_mode_of_place(place.as_fd(), 0o700)?;
+        sys::set_mode_of_place(place.as_fd(), OUR_MODE)?;
     }
     Ok(())
 }

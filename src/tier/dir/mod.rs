@@ -11,7 +11,7 @@ mod room;
 use budget::Granted;
 pub use budget::{Budget, MAX, beyond};
 pub use draft::Draft;
-pub use ground::{Ground, Mode, StaleHold};
+pub use ground::{Ground, Mode, StaleHold, base_name};
 
 use super::Found;
 use crate::error::{Code, Fault};
@@ -139,16 +139,11 @@ impl DirTier {
         {
             return Ok(known.clone());
         }
-        let fresh = if self.mode == Mode::ReadOnly || self.kin.in_child() {
-            self.open_ground(Mode::ReadOnly)
-        } else if to_change && !self.closed.load(SeqCst) {
-            self.open_ground(self.mode)
-        } else {
-            match self.open_ground(Mode::Existing) {
-                Err(fault) if !to_change && !fault.is_nothing_here() => self.open_ground(Mode::ReadOnly),
-                answer => answer,
-            }
-        }?;
+        let fresh = self.open_ground(match self.mode {
+            _ if !to_change || self.kin.in_child() => Mode::ReadOnly,
+            Mode::Create if self.closed.load(SeqCst) => Mode::Existing,
+            mode => mode,
+        })?;
         *ground = Some(fresh.clone());
         Ok(fresh)
     }
@@ -203,7 +198,8 @@ impl DirTier {
         rooms[0].clone().ok_or(Fault::os(libc::ENOENT, "making a room"))
     }
 
-    fn rooms(&self) -> impl Iterator<Item = Shared<Room>> {
+    /// Our rooms, the last used first. Who has none owns nothing here.
+    pub fn rooms(&self) -> impl Iterator<Item = Shared<Room>> {
         let rooms = match &*lock(&self.rooms) {
             Rooms::Open(rooms) => rooms.clone(),
             Rooms::Closed => NO_ROOMS,
@@ -316,7 +312,7 @@ impl DirTier {
         match self.ground(false) {
             Ok(ground) => sys::space(ground.objects.as_fd()).map_err(asking),
             Err(_) => {
-                let dir = sys::open(None, self.dir(), Open::Dir).map_err(asking)?;
+                let dir = sys::open(None, self.dir(), Open::Tier).map_err(asking)?;
                 sys::space(dir.as_fd()).map_err(asking)
             }
         }
