@@ -46,6 +46,9 @@ struct Tier {
     total_inodes: u64,
     takes: Option<bool>,
     other_users: Vec<Other>,
+    /// What the library says of the reason.
+    #[serde(skip)]
+    trouble: Option<String>,
 }
 
 impl Tier {
@@ -58,6 +61,7 @@ impl Tier {
             false => State::Refused,
         };
         let errno = if state == State::Refused { stat.last_errno } else { 0 };
+        let trouble = stat.trouble.filter(|_| state == State::Refused).map(|trouble| trouble.to_string());
         Tier {
             tier: index,
             kind: match stat.kind {
@@ -68,7 +72,7 @@ impl Tier {
             dir: show::text(dir),
             state,
             errno,
-            reason: (errno != 0).then(|| show::errno(errno)),
+            reason: trouble.clone().or_else(|| (errno != 0).then(|| show::errno(errno))),
             blobs: 0,
             bytes: 0,
             orphans: 0,
@@ -78,15 +82,16 @@ impl Tier {
             total_inodes: stat.total_inodes,
             takes: None,
             other_users: Vec::new(),
+            trouble,
         }
     }
 
     fn state(&self) -> String {
-        match (self.state, self.errno) {
+        match (self.state, &self.reason) {
             (State::Ready, _) => "ready".into(),
             (State::Unused, _) => "unused".into(),
-            (State::Refused, 0) => "refused".into(),
-            (State::Refused, errno) => format!("refused: {}", show::errno(errno)),
+            (State::Refused, None) => "refused".into(),
+            (State::Refused, Some(reason)) => format!("refused: {reason}"),
         }
     }
 
@@ -117,7 +122,10 @@ pub fn open_to_look(context: &Context) -> Answer<Store> {
     // One that is not there is everyday life, where there are others.
     refused.retain(|tier| looked_into == 0 || tier.errno != ENOENT);
     for tier in refused {
-        let what = format!("tier {} ({}) is not looked into", tier.tier, tier.dir);
+        let mut what = format!("tier {} ({}) is not looked into", tier.tier, tier.dir);
+        if let Some(trouble) = &tier.trouble {
+            what = format!("{what}: {trouble}");
+        }
         let failure = Failure::io(what, std::io::Error::from_raw_os_error(tier.errno));
         if looked_into == 0 {
             return Err(failure);
