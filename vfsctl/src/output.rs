@@ -304,8 +304,9 @@ impl Draft<'_> {
         close_error(self.file.as_fd())?;
         let named = |dir: &OwnedFd, name: &OsStr| {
             match rustix::fs::renameat_with(dir, name, dir, to, RenameFlags::NOREPLACE) {
-                // This filesystem cannot. A second link cannot replace either, and the first one goes.
-                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                // This filesystem cannot, or a filter of system calls has it so. A second link replaces nothing either, and
+                // the first one goes.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
                     match rustix::fs::linkat(dir, name, dir, to, AtFlags::empty()) {
                         Ok(()) => rustix::fs::unlinkat(dir, name, AtFlags::empty()),
                         Err(Errno::EXIST) => Err(Errno::EXIST),

@@ -289,6 +289,70 @@ fn a_link_that_another_user_planted_is_not_followed() {
     assert_eq!(fs::read(ground.path("shared/theirs")).unwrap(), b"bytes");
 }
 
+/// Between the look at the target and the last step, another user has time.
+#[test]
+fn a_link_that_is_planted_meanwhile_is_not_followed() {
+    if !common::is_root("a_link_that_is_planted_meanwhile_is_not_followed") {
+        return;
+    }
+    if !common::has("strace") {
+        return common::skip("strace is not there");
+    }
+    let ground = Ground::new();
+    ground.keep("key", b"bytes");
+    let (shared, precious) = (ground.path("shared"), ground.path("precious"));
+    fs::create_dir(&shared).unwrap();
+    chmod(&shared, 0o1777);
+    fs::write(&precious, b"precious").unwrap();
+    let target = shared.join("target");
+    for there in [false, true] {
+        let _ = fs::remove_file(&target);
+        if there {
+            fs::write(&target, b"before").unwrap();
+        }
+        let inner = ground.command(&["get", "key", "shared/target"]);
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-e", "quiet=all", "-o", "/dev/null"]);
+        strace.args(["-e", "inject=renameat,renameat2:delay_enter=1000000"]);
+        strace.arg(inner.get_program()).args(inner.get_args()).current_dir(ground.dir.path());
+        let child = strace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        common::until("the draft", || {
+            let drafts = fs::read_dir(&shared).unwrap().map(|entry| entry.unwrap());
+            drafts
+                .filter(|entry| entry.path() != target)
+                .any(|draft| draft.metadata().unwrap().len() == 5)
+                .then_some(())
+        });
+        let _ = fs::remove_file(&target);
+        symlink(&precious, &target).unwrap();
+        std::os::unix::fs::lchown(&target, Some(USER), Some(USER)).unwrap();
+        let run = common::end(child);
+        assert_eq!(fs::read(&precious).unwrap(), b"precious", "{run:?}");
+        let is_file = fs::symlink_metadata(&target).unwrap().is_file();
+        match run.status {
+            Some(0) => assert!(is_file && fs::read(&target).unwrap() == b"bytes", "{run:?}"),
+            _ => run.fails(5, "shared/target: Permission denied"),
+        }
+        assert!(no_drafts(&shared));
+    }
+}
+
+#[test]
+fn a_filesystem_without_exclusive_renames_will_do() {
+    if !common::has("strace") {
+        return common::skip("strace is not there");
+    }
+    let ground = Ground::new();
+    ground.keep("key", b"bytes");
+    for inject in ["renameat2:error=EINVAL", "renameat2,linkat:error=EPERM", "renameat2,linkat:error=ENOSYS"] {
+        let _ = fs::remove_file(ground.path("new"));
+        let run = ground.shell(&format!("strace -f -e quiet=all -o /dev/null -e inject={inject} $V get key new"));
+        assert_eq!(run.text(), "", "{inject}");
+        assert_eq!(fs::read(ground.path("new")).unwrap(), b"bytes");
+        assert!(no_drafts(ground.dir.path()));
+    }
+}
+
 /// What `fs.protected_regular` and `fs.protected_fifos` of this machine refuse to a shell, they refuse to vfsctl.
 #[test]
 fn anothers_file_in_a_shared_directory_as_a_shell() {
