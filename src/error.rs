@@ -154,6 +154,29 @@ pub(crate) const OUR_MODE: u32 = 0o700;
 /// Those that let other users in.
 pub(crate) const OTHERS: u32 = 0o077;
 
+/// Why a tier's directories are not opened anew.
+pub(crate) const ANOTHER_USER: &str = "using a tier: another user opened the store";
+
+/// What a message adds where the process changed under an open store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Changed {
+    /// Who opened the store, and as whom the thread acts.
+    User { opener: u32, now: u32 },
+    /// A descriptor of ours is not open.
+    Descriptors,
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Changed::User { opener, now } => {
+                write!(f, "; user {opener} opened the store, and this thread acts as user {now} now")
+            }
+            Changed::Descriptors => write!(f, "; the process closed a descriptor that the library had opened"),
+        }
+    }
+}
+
 impl Fault {
     /// A tier's own failure.
     pub const fn os(errno: i32, what: &'static str) -> Fault {
@@ -258,6 +281,7 @@ pub struct Error {
     free: Option<u64>,
     mode: Option<u32>,
     detail: Option<Box<str>>,
+    changed: Option<Changed>,
 }
 
 /// `Result` with this crate's [`Error`].
@@ -265,7 +289,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(crate) fn new(code: Code, what: &'static str) -> Error {
-        Error { code, errno: 0, what, tier: None, wanted: None, free: None, mode: None, detail: None }
+        Error { code, errno: 0, what, tier: None, wanted: None, free: None, mode: None, detail: None, changed: None }
     }
 
     /// A fault, told with the tier on which it happened.
@@ -279,6 +303,7 @@ impl Error {
             free: fault.free,
             mode: fault.mode,
             detail: None,
+            changed: None,
         }
     }
 
@@ -291,6 +316,12 @@ impl Error {
     /// The same, with the part of the input at fault; left out where there is no memory for it.
     pub(crate) fn naming(mut self, part: fmt::Arguments) -> Error {
         self.detail = crate::sys::try_text(part);
+        self
+    }
+
+    /// The same, with how the process changed.
+    pub(crate) fn noting(mut self, changed: Option<Changed>) -> Error {
+        self.changed = changed;
         self
     }
 
@@ -359,7 +390,7 @@ impl fmt::Display for Error {
         if self.errno != 0 {
             write!(f, ", {}", ErrnoName(self.errno))?;
         }
-        Ok(())
+        self.changed.map_or(Ok(()), |changed| write!(f, "{changed}"))
     }
 }
 

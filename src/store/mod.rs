@@ -254,6 +254,9 @@ impl Store {
         let specs = options.tiers()?;
         let kin = Kin::here().map_err(|e| Fault::last(Code::NoMemory, e, "preparing for fork"))?;
         let (uid, read_only) = (sys::effective_uid(), options.read_only);
+        if !sys::is_one_user(uid) {
+            return Err(Error::new(Code::Permission, "opening a store as a user whom the user namespace does not map"));
+        }
         let logger = Logger::new(options.log);
         let mode = if read_only { Mode::ReadOnly } else { Mode::Create };
         let stack = Stack::new(&specs, name, uid, mode, kin, Some(&logger))?;

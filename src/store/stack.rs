@@ -1,7 +1,7 @@
 //! The tiers of one store, one above the other: finding a key in them, and changing it in all of them under its lock.
 use super::health::{Health, Logger};
 use super::keys::{KeyTable, Taken};
-use crate::error::{Code, Error, Fault, Place, Result, Shown};
+use crate::error::{Changed, Code, Error, Fault, Place, Result, Shown};
 use crate::key::Key;
 use crate::options::{Level, TierSpec};
 use crate::sys::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -35,6 +35,8 @@ pub struct Layer {
 pub struct Stack {
     pub name: Key,
     pub kin: Kin,
+    /// Who opened the store.
+    uid: u32,
     pub layers: Vec<Layer>,
     /// Where a memory tier stands, which is looked into first.
     pub memory: Option<usize>,
@@ -87,6 +89,7 @@ impl Stack {
         let mut stack = Stack {
             name,
             kin,
+            uid,
             layers: Vec::new(),
             memory: None,
             keys: KeyTable::new(),
@@ -144,7 +147,19 @@ impl Stack {
 
     /// A failure met where the tier `index` was asked, told with the tier that failed.
     pub fn error(&self, index: usize, fault: Fault) -> Error {
-        Error::on(fault, fault.tier(index).and_then(|index| self.place(index)))
+        Error::on(fault, fault.tier(index).and_then(|index| self.place(index))).noting(self.changed(&fault))
+    }
+
+    /// Whether a failure comes of what the process changed after it opened the store.
+    fn changed(&self, fault: &Fault) -> Option<Changed> {
+        match fault.errno {
+            libc::EACCES | libc::EPERM => {
+                let now = sys::acting_uid();
+                (now != self.uid).then_some(Changed::User { opener: self.uid, now })
+            }
+            libc::EBADF if !self.kin.in_child() => Some(Changed::Descriptors),
+            _ => None,
+        }
     }
 
     /// Looks for a key with `look` in one tier after the other, without a lock; after a miss that a blob's move
@@ -208,6 +223,7 @@ impl Stack {
         if now.abs_diff(last) >= 1_000_000_000 && self.compared_at.compare_exchange(last, now, Relaxed, Relaxed).is_ok()
         {
             self.dirs().for_each(|(_, tier)| {
+                tier.leave_lost();
                 let _ = tier.refresh(); // a fault shows where the key is looked for
             });
         }

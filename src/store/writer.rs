@@ -79,7 +79,7 @@ impl Writer {
         for (layer, fault) in inner.stack.layers[..from].iter().zip(&passed) {
             layer.health.refused(&layer.place, &inner.logger, fault, size_hint);
         }
-        let (index, draft) = placement.draft(from, from, None, &mut |_, _, _| Ok(()))?;
+        let (index, draft) = placement.draft(from, from, None, &mut |_, draft, _| draft.watch())?;
         drop(placement);
         Ok(Writer { inner, key: *key, flags, index, draft: Some(draft), refused: None, region: None })
     }
@@ -93,6 +93,7 @@ impl Writer {
         // Whether the key exists is decided when it is published.
         let moving = Flags { replace: true, ..self.flags };
         let draft = self.draft.as_mut().ok_or(Error::new(Code::Invalid, "using a writer that has ended"))?;
+        draft.check().map_err(|fault| self.inner.stack.error(self.index, fault))?;
         let tier = &self.inner.stack.layers[self.index].tier;
         let mut pending: [&[u8]; 2] = [&[], data];
         let mut fault = None;
@@ -118,7 +119,10 @@ impl Writer {
         let wanted = draft.len() + pending.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         let mut placement = Placement::new(&self.inner, &self.key, moving, wanted)?;
         placement.refused(self.index, fault)?;
-        let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<Old>| refill(tier, new, old, &pending);
+        let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<Old>| {
+            new.watch()?;
+            refill(tier, new, old, &pending)
+        };
         let (index, moved) =
             placement.draft(self.index + 1, self.index, Some(Old { index: self.index, draft }), fill)?;
         drop(placement);
@@ -185,6 +189,7 @@ impl Writer {
         placement.refused(self.index, fault)?;
         let mut region = None;
         let fill = &mut |tier: &AnyTier, new: &mut Draft, old: Option<Old>| {
+            new.watch()?;
             refill(tier, new, old, &[])?;
             region = Some(tier.reserve(new, len)?);
             Ok(())

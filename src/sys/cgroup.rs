@@ -21,7 +21,7 @@ pub struct MemoryLimit<'a> {
 }
 
 /// Calls `line` for each line of a file; one that does not fit the buffer is left out. False where it cannot be read.
-fn lines(path: &CStr, mut line: impl FnMut(&[u8])) -> bool {
+pub(super) fn lines(path: &CStr, mut line: impl FnMut(&[u8])) -> bool {
     let Ok(file) = open(None, path, Open::Read) else {
         return false;
     };

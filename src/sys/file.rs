@@ -2,6 +2,7 @@
 use super::Os;
 use super::alloc::Text;
 use super::call::{On, once_on, retry_on};
+use super::fork::BlobFd;
 use std::ffi::CStr;
 use std::fmt::Write;
 use std::mem::MaybeUninit;
@@ -31,7 +32,7 @@ pub struct Meta {
 
 impl Meta {
     #[allow(clippy::unnecessary_cast)] // the widths differ between platforms
-    fn of(stat: &libc::stat) -> Meta {
+    pub(super) fn of(stat: &libc::stat) -> Meta {
         let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
         Meta {
             ident: Ident { dev: stat.st_dev as u64, ino: stat.st_ino as u64 },
@@ -238,10 +239,19 @@ pub fn stat_fd(fd: BorrowedFd) -> Os<Meta> {
 
 /// Sets the mode of what a descriptor stands for that was opened by its place alone.
 pub fn set_mode_of_place(fd: BorrowedFd, mode: u32) -> Os<()> {
+    const FCHMODAT2: libc::c_long = 452;
     let mut path = Text::<40>::new();
     let _ = write!(path, "/proc/self/fd/{}", fd.as_raw_fd()); // fits
     // SAFETY: a valid C string.
-    retry_on("fchmodat", on_fd(fd), || unsafe { libc::chmod(path.as_c_str().as_ptr(), mode) }).map(drop)
+    match retry_on("fchmodat", on_fd(fd), || unsafe { libc::chmod(path.as_c_str().as_ptr(), mode) }) {
+        // There is no /proc, as after a `chroot`: Linux 6.6 and later do without.
+        // SAFETY: a valid C string.
+        Err(libc::ENOENT | libc::ENOTDIR) => retry_on("fchmodat2", on_fd(fd), || unsafe {
+            libc::syscall(FCHMODAT2, fd.as_raw_fd(), c"".as_ptr(), mode, libc::AT_EMPTY_PATH)
+        })
+        .map(drop),
+        answer => answer.map(drop),
+    }
 }
 
 pub fn set_mode(fd: BorrowedFd, mode: u32) -> Os<()> {
@@ -335,7 +345,7 @@ pub fn space(fd: BorrowedFd) -> Os<Space> {
 
 /// The names in a directory, read through a descriptor of its own.
 pub struct Names {
-    fd: Fd,
+    fd: BlobFd,
     buffer: Vec<u64>, // aligned as the kernel's records are
     at: usize,
     end: usize,
@@ -347,7 +357,16 @@ impl Names {
         let mut buffer = Vec::new();
         buffer.try_reserve_exact(4096).map_err(|_| libc::ENOMEM)?;
         buffer.resize(4096, 0);
-        Ok(Names { fd, buffer, at: 0, end: 0 })
+        Ok(Names { fd: BlobFd::Brief(fd), buffer, at: 0, end: 0 })
+    }
+
+    /// The same, to be read on in later calls of the host's, who may close the descriptor meanwhile.
+    pub fn kept(self) -> Os<Names> {
+        let ident = stat_fd(self.fd.as_fd())?.ident;
+        let BlobFd::Brief(fd) = self.fd else { return Ok(self) };
+        let fd = BlobFd::noted(fd)?;
+        fd.note(ident);
+        Ok(Names { fd, ..self })
     }
 
     /// Opens `path` below `dir` to read its names.
@@ -359,10 +378,11 @@ impl Names {
     pub fn next(&mut self) -> Os<Option<&CStr>> {
         loop {
             if self.at == self.end {
+                self.fd.check()?;
                 // SAFETY: the pointer and length are those of the buffer.
                 let got = match retry_on("getdents64", on_fd(self.fd.as_fd()), || unsafe {
                     let bytes = self.buffer.len() * 8;
-                    libc::syscall(libc::SYS_getdents64, self.fd.as_raw_fd(), self.buffer.as_mut_ptr(), bytes)
+                    libc::syscall(libc::SYS_getdents64, self.fd.as_fd().as_raw_fd(), self.buffer.as_mut_ptr(), bytes)
                 }) {
                     Err(libc::ENOENT) => 0, // the directory was removed: nothing is in it
                     answer => answer?,

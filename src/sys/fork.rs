@@ -8,11 +8,12 @@
 use super::Os;
 use super::alloc::try_box;
 use super::call::once;
-use super::file::Fd;
+use super::file::{Fd, Ident, Meta};
 use super::process::{errno, monotonic_ns, set_errno, sleep};
-use super::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering::SeqCst, fence};
+use super::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
 use super::sync::{Mutex, TryLockError, shared_static};
 use super::thread;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic as process;
 use std::time::Duration;
@@ -32,9 +33,27 @@ const FORK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Slots for the descriptors of locks, never given back, so that the child's handler can walk them
 /// without a lock.
 struct Slots {
-    fds: [AtomicI32; SLOTS_EACH],
+    each: [Slot; SLOTS_EACH],
     next: AtomicPtr<Slots>,
 }
+
+/// A descriptor, and which file it stands for: the calling process may close it, and use the number for a file of its
+/// own.
+struct Slot {
+    fd: AtomicI32,
+    dev: AtomicU64,
+    ino: AtomicU64,
+    /// When the file was noted, in the order of all slots. 0: it was not, since the descriptor is held for a moment only.
+    noted: AtomicU64,
+}
+
+shared_static! {
+    /// How often a file was noted.
+    NOTED: AtomicU64 = AtomicU64::new(0);
+}
+
+/// Added to the number of a descriptor that a forked child keeps. No number is as large.
+const KEPT: i32 = 1 << 30;
 
 const FREE: i32 = -1;
 const CLAIMED: i32 = -2;
@@ -46,12 +65,12 @@ const SLOTS_EACH: usize = if cfg!(loom) { 1 } else { 64 };
 impl Slots {
     #[cfg(not(loom))]
     const fn new() -> Slots {
-        Slots { fds: [const { AtomicI32::new(FREE) }; SLOTS_EACH], next: AtomicPtr::new(std::ptr::null_mut()) }
+        Slots { each: [const { Slot::new() }; SLOTS_EACH], next: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
     #[cfg(loom)]
     fn new() -> Slots {
-        Slots { fds: [(); SLOTS_EACH].map(|()| AtomicI32::new(FREE)), next: AtomicPtr::new(std::ptr::null_mut()) }
+        Slots { each: [(); SLOTS_EACH].map(|()| Slot::new()), next: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
     fn next(&self) -> Option<&'static Slots> {
@@ -59,12 +78,13 @@ impl Slots {
         unsafe { self.next.load(SeqCst).as_ref() }
     }
 
-    fn claim() -> Os<&'static AtomicI32> {
+    fn claim() -> Os<&'static Slot> {
         let mut slots: &'static Slots = &SLOTS;
         loop {
-            for slot in &slots.fds {
+            for slot in &slots.each {
                 // (to look first is cheaper)
-                if slot.load(SeqCst) == FREE && slot.compare_exchange(FREE, CLAIMED, SeqCst, SeqCst).is_ok() {
+                if slot.fd.load(SeqCst) == FREE && slot.fd.compare_exchange(FREE, CLAIMED, SeqCst, SeqCst).is_ok() {
+                    slot.noted.store(0, Relaxed); // before the number, which is stored later
                     return Ok(slot);
                 }
             }
@@ -90,16 +110,86 @@ impl Slots {
 
 shared_static! { SLOTS: Slots = Slots::new(); }
 
+impl Slot {
+    #[cfg(not(loom))]
+    const fn new() -> Slot {
+        Slot { fd: AtomicI32::new(FREE), dev: AtomicU64::new(0), ino: AtomicU64::new(0), noted: AtomicU64::new(0) }
+    }
+
+    #[cfg(loom)]
+    fn new() -> Slot {
+        Slot { fd: AtomicI32::new(FREE), dev: AtomicU64::new(0), ino: AtomicU64::new(0), noted: AtomicU64::new(0) }
+    }
+
+    /// The descriptor; EBADF where a forked child closed it.
+    fn get(&self) -> Os<i32> {
+        let fd = self.fd.load(SeqCst);
+        if fd >= 0 { Ok(fd & !KEPT) } else { Err(libc::EBADF) }
+    }
+
+    fn note(&self, ident: Ident) {
+        self.dev.store(ident.dev, SeqCst);
+        self.ino.store(ident.ino, SeqCst);
+        self.noted.store(NOTED.fetch_add(1, SeqCst) + 1, SeqCst);
+    }
+
+    fn ident(&self) -> Option<Ident> {
+        let noted = self.noted.load(SeqCst) != 0;
+        noted.then(|| Ident { dev: self.dev.load(SeqCst), ino: self.ino.load(SeqCst) })
+    }
+
+    /// Whether the descriptor still is the file that was noted. True where that was not noted or cannot be told.
+    fn is_same(&self, fd: i32) -> bool {
+        let Some(noted) = self.ident() else { return true };
+        let mut stat = MaybeUninit::uninit();
+        // Not through the seam: where this fails, all goes on as if it had not been asked.
+        // SAFETY: `stat` is filled where the call succeeds.
+        match unsafe { libc::fstat(fd, stat.as_mut_ptr()) } {
+            // SAFETY: as above.
+            0 => Meta::of(unsafe { stat.assume_init_ref() }).ident == noted,
+            _ => errno() != libc::EBADF,
+        }
+    }
+
+    /// EBADF where the calling process closed the descriptor, or uses the number for a file of its own.
+    fn check(&self) -> Os<()> {
+        let fd = self.get()?;
+        if self.is_same(fd) { Ok(()) } else { Err(libc::EBADF) }
+    }
+
+    /// Whether the descriptor is this slot's to unlock and close: not where the calling process closed it, and uses the
+    /// number for a file of its own, or a later opening of the same file has it.
+    fn is_ours(&self, fd: i32) -> bool {
+        self.is_same(fd) && !self.has_successor(fd)
+    }
+
+    fn has_successor(&self, fd: i32) -> bool {
+        let (Some(ident), since) = (self.ident(), self.noted.load(SeqCst)) else { return false };
+        let mut slots: Option<&'static Slots> = Some(&SLOTS);
+        while let Some(some) = slots {
+            if some
+                .each
+                .iter()
+                .any(|other| other.get() == Ok(fd) && other.noted.load(SeqCst) > since && other.ident() == Some(ident))
+            {
+                return true;
+            }
+            slots = some.next();
+        }
+        false
+    }
+}
+
 /// What a child that is forked now would find in the first slot, and close.
 #[cfg(all(test, loom))]
 pub(super) fn known_descriptor() -> i32 {
     // At one instant, as a child sees memory: by an operation that cannot see an older value.
-    SLOTS.fds[0].fetch_or(0, SeqCst)
+    SLOTS.each[0].fd.fetch_or(0, SeqCst)
 }
 
 /// A descriptor through which a lock is held. A forked child closes it and never uses it.
 pub struct LockFd {
-    slot: &'static AtomicI32,
+    slot: &'static Slot,
     process: Kin,
 }
 
@@ -114,7 +204,7 @@ impl LockFd {
             // A fork of this very thread has not begun yet, or is over: one of its handlers calls.
             if OVER.load(SeqCst) + forks_of_this_thread() == begun {
                 let fd = open()?;
-                lock.slot.store(fd.into_raw(), SeqCst);
+                lock.slot.fd.store(fd.into_raw(), SeqCst);
                 fence(SeqCst); // the fork's child sees the slot, or we see the fork
                 if BEGUN.load(SeqCst) == begun {
                     return Ok(lock);
@@ -133,8 +223,17 @@ impl LockFd {
         if self.process.in_child() {
             return Err(libc::EBADF); // the child's handler may not have run yet
         }
-        let fd = self.slot.load(SeqCst);
-        if fd >= 0 { Ok(fd) } else { Err(libc::EBADF) }
+        self.slot.get()
+    }
+
+    /// Notes which file it is, for one that is held for long.
+    pub fn note(&self, ident: Ident) {
+        self.slot.note(ident);
+    }
+
+    /// EBADF where the calling process closed the descriptor, or uses the number for a file of its own.
+    pub fn check(&self) -> Os<()> {
+        self.slot.check()
     }
 
     /// The descriptor, for calls that want it borrowed.
@@ -145,7 +244,9 @@ impl LockFd {
 
     fn close(&self, then: i32) {
         // First, since a child that is forked once the slot is empty does not know what to close.
-        if let Ok(fd) = self.get() {
+        if let Ok(fd) = self.get()
+            && self.slot.is_ours(fd)
+        {
             // SAFETY: no memory is passed; the descriptor is ours.
             unsafe { libc::flock(fd, libc::LOCK_UN) };
         }
@@ -172,12 +273,13 @@ fn forks_of_this_thread() -> u64 {
     thread::FORKS.get() as u64
 }
 
-/// Closes what a slot has, which is nothing in a forked child.
-fn empty(slot: &AtomicI32, then: i32) {
-    let fd = slot.swap(then, SeqCst);
-    if fd >= 0 {
+/// Closes what a slot has, which is nothing in a forked child. A file of the calling process is left alone.
+fn empty(slot: &Slot, then: i32) {
+    let ours = slot.get().is_ok_and(|fd| slot.is_ours(fd));
+    let fd = slot.fd.swap(then, SeqCst);
+    if fd >= 0 && ours {
         // SAFETY: ours, and no longer in the slot.
-        unsafe { libc::close(fd) };
+        unsafe { libc::close(fd & !KEPT) };
     }
 }
 
@@ -196,15 +298,39 @@ pub enum BlobFd {
 }
 
 pub struct NotedFd {
-    slot: &'static AtomicI32,
+    slot: &'static Slot,
 }
 
 impl BlobFd {
     /// One that is held for longer.
     pub fn noted(fd: Fd) -> Os<BlobFd> {
         let slot = Slots::claim()?;
-        slot.store(fd.into_raw(), SeqCst);
+        slot.fd.store(fd.into_raw(), SeqCst);
         Ok(BlobFd::Noted(NotedFd { slot }))
+    }
+
+    /// Notes which file it is, for one that is held from one call of the library to the next.
+    pub fn note(&self, ident: Ident) {
+        if let BlobFd::Noted(noted) = self {
+            noted.slot.note(ident);
+        }
+    }
+
+    /// Which file it is, if that was noted.
+    pub fn ident(&self) -> Option<Ident> {
+        match self {
+            BlobFd::Brief(_) => None,
+            BlobFd::Noted(noted) => noted.slot.ident(),
+        }
+    }
+
+    /// EBADF where the calling process closed the descriptor, or uses the number for a file of its own. Asks the system
+    /// only where it was noted which file it is.
+    pub fn check(&self) -> Os<()> {
+        match self {
+            BlobFd::Noted(noted) if noted.slot.ident().is_some() => noted.slot.check(),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -213,12 +339,45 @@ impl AsFd for BlobFd {
         match self {
             BlobFd::Brief(fd) => fd.as_fd(),
             // SAFETY: open for as long as `self` lives, but in a forked child, where it is a number that no descriptor has.
-            BlobFd::Noted(noted) => unsafe { BorrowedFd::borrow_raw(noted.slot.load(SeqCst)) },
+            BlobFd::Noted(noted) => unsafe { BorrowedFd::borrow_raw(noted.slot.fd.load(SeqCst)) },
         }
     }
 }
 
 impl Drop for NotedFd {
+    fn drop(&mut self) {
+        empty(self.slot, FREE);
+    }
+}
+
+/// A descriptor that is held for long, and that a forked child keeps: to look through it changes no lock.
+pub struct KeptFd {
+    slot: &'static Slot,
+}
+
+impl KeptFd {
+    /// Keeps the descriptor of the file `ident`.
+    pub fn new(fd: Fd, ident: Ident) -> Os<KeptFd> {
+        let slot = Slots::claim()?;
+        slot.note(ident);
+        slot.fd.store(fd.into_raw() | KEPT, SeqCst);
+        Ok(KeptFd { slot })
+    }
+
+    /// EBADF where the calling process closed the descriptor, or uses the number for a file of its own.
+    pub fn check(&self) -> Os<()> {
+        self.slot.check()
+    }
+}
+
+impl AsFd for KeptFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: open for as long as `self` lives, unless the calling process closes what it did not open.
+        unsafe { BorrowedFd::borrow_raw(self.slot.fd.load(SeqCst) & !KEPT) }
+    }
+}
+
+impl Drop for KeptFd {
     fn drop(&mut self) {
         empty(self.slot, FREE);
     }
@@ -292,14 +451,17 @@ fn close_inherited() {
     count_fork_of_this_thread(0);
     let mut slots: Option<&'static Slots> = Some(&SLOTS);
     while let Some(some) = slots {
-        for slot in &some.fds {
-            let fd = slot.load(SeqCst);
-            if fd >= 0 {
-                slot.store(CLOSED, SeqCst);
-                // SAFETY: a descriptor of ours, no longer in its slot.
-                unsafe { libc::close(fd) };
+        for slot in &some.each {
+            let fd = slot.fd.load(SeqCst);
+            if (0..KEPT).contains(&fd) {
+                let same = slot.is_same(fd);
+                slot.fd.store(CLOSED, SeqCst);
+                if same {
+                    // SAFETY: a descriptor of ours, no longer in its slot.
+                    unsafe { libc::close(fd) };
+                }
             } else if fd == CLAIMED {
-                slot.store(CLOSED, SeqCst); // its thread is not in this process
+                slot.fd.store(CLOSED, SeqCst); // its thread is not in this process
             }
         }
         slots = some.next();

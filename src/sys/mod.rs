@@ -20,7 +20,7 @@ pub use alloc::{Block, NoMemory, Shared, Text, fill, try_box, try_concat, try_pu
 pub use call::faults;
 pub use cgroup::MemoryLimit;
 pub use file::*;
-pub use fork::{BlobFd, Kin, LockFd, leave_if_locked};
+pub use fork::{BlobFd, KeptFd, Kin, LockFd, leave_if_locked};
 pub use lock::{KeyLockMode, flock, ofd_is_locked, ofd_lock, ofd_unlock};
 pub use memory::{Mapping, Region, map_blob};
 pub use process::*;

@@ -2,6 +2,7 @@
 use super::Os;
 use super::alloc::{NoMemory, try_concat};
 use super::call::once;
+use super::cgroup::lines;
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -38,6 +39,42 @@ pub fn cancel_restore(old: i32) {
 pub fn effective_uid() -> u32 {
     // SAFETY: always succeeds.
     unsafe { libc::geteuid() }
+}
+
+/// The user as whom this thread makes files and is let in: the effective one, unless the thread called `setfsuid`. Read
+/// from a file, since some filters of system calls kill who asks by `setfsuid`; so it is for failures alone.
+pub fn acting_uid() -> u32 {
+    let mut acting = None;
+    lines(c"/proc/thread-self/status", |line| {
+        if let Some(uids) = line.strip_prefix(b"Uid:") {
+            acting = std::str::from_utf8(uids).ok().and_then(|uids| uids.split_whitespace().nth(3)?.parse().ok());
+        }
+    });
+    acting.unwrap_or_else(effective_uid)
+}
+
+/// Whether the process has a second user, to change to and back.
+pub fn has_second_user() -> bool {
+    let (mut real, mut effective, mut saved) = (0, 0, 0);
+    // SAFETY: three places that outlive the call.
+    let failed = unsafe { libc::getresuid(&mut real, &mut effective, &mut saved) } != 0;
+    failed || real != effective || saved != effective
+}
+
+/// Whether a user ID stands for one user. In a user namespace that maps nobody yet, all users are 65534.
+pub fn is_one_user(uid: u32) -> bool {
+    const OVERFLOW_UID: u32 = 65534;
+    if uid != OVERFLOW_UID {
+        return true;
+    }
+    let mut mapped = false;
+    let readable = lines(c"/proc/self/uid_map", |line| {
+        let mut fields = std::str::from_utf8(line).unwrap_or("").split_whitespace().map(str::parse::<u32>);
+        if let (Some(Ok(first)), Some(Ok(_)), Some(Ok(count))) = (fields.next(), fields.next(), fields.next()) {
+            mapped |= uid >= first && uid - first < count;
+        }
+    });
+    mapped || !readable
 }
 
 pub fn page_size() -> usize {

@@ -56,6 +56,22 @@ impl Draft {
         }
     }
 
+    /// To be held from one call of the host's to another: finds out which file it is, and whose.
+    pub fn watch(&mut self) -> Result<(), Fault> {
+        match self {
+            Draft::Dir(draft) => draft.watch(),
+            Draft::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Fails where what is watched was closed behind our back.
+    pub fn check(&self) -> Result<(), Fault> {
+        match self {
+            Draft::Dir(draft) => draft.check(),
+            Draft::Memory(_) => Ok(()),
+        }
+    }
+
     /// Sets its time.
     pub fn stamp(&self, at_ns: u64) -> Result<(), Fault> {
         match self {

@@ -1,6 +1,7 @@
 //! A blob being written: a file in its owner's room, and the bytes it is charged with.
 use super::budget::Budget;
 use super::room::{self, Room};
+use crate::error::{Code, Fault};
 use crate::key::Key;
 use crate::sys::{self, Kin, Shared};
 use std::os::fd::AsFd;
@@ -26,6 +27,24 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// Finds out which file it is, and whose: this thread may act as another user than the one who opened the store, and
+    /// nothing of another user may become a blob here.
+    pub fn watch(&mut self) -> Result<(), Fault> {
+        let looking = |e| Fault::os(e, "making a draft");
+        let made = sys::stat_fd(self.file.as_fd()).map_err(looking)?;
+        self.file.note(made.ident);
+        match self.room.ground.is_of_user(&made).map_err(looking)? {
+            true => Ok(()),
+            false => Err(Fault::os(libc::EPERM, "making a draft: it became another user's file")),
+        }
+    }
+
+    /// Fails where the host closed the descriptor of a draft that is watched: nothing is written to what it has under the
+    /// number now, nor read from that.
+    pub fn check(&self) -> Result<(), Fault> {
+        self.file.check().map_err(|e| Fault::last(Code::Io, e, "going on with a blob"))
+    }
+
     /// Takes back a charge for bytes that were refused.
     pub fn uncharge(&mut self, bytes: u64) {
         self.charged -= bytes;
@@ -69,8 +88,9 @@ impl Draft {
         self.budget.refund(self.charged);
         let path = self.path();
         // By inode, not by name alone: somebody may have removed the file, and a thread made another of that name.
-        if let (Ok(dir), Ok(ours)) = (self.room.dir(), sys::stat_fd(self.file.as_fd()))
-            && sys::stat(Some(dir), path.as_c_str()).is_ok_and(|named| named.ident == ours.ident)
+        let ours = self.file.ident().map_or_else(|| sys::stat_fd(self.file.as_fd()).map(|meta| meta.ident), Ok);
+        if let (Ok(dir), Ok(ours)) = (self.room.dir(), ours)
+            && sys::stat(Some(dir), path.as_c_str()).is_ok_and(|named| named.ident == ours)
         {
             let _ = sys::unlink(dir, path.as_c_str()); // else it dies with the room
         }

@@ -3,7 +3,7 @@
 use crate::error::{Fault, NO_WAY_IN, NOT_OURS, OTHERS, OUR_MODE};
 use crate::key::Key;
 use crate::sys::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use crate::sys::{self, Fd, Ident, KeyLockMode, LockFd, Meta, Open, Os, Shared, Text};
+use crate::sys::{self, Fd, Ident, KeptFd, KeyLockMode, LockFd, Meta, Open, Os, Shared, Text};
 use crate::tier::Found;
 use std::ffi::CStr;
 use std::fmt::Write;
@@ -49,7 +49,7 @@ pub struct Ground {
     pub base_ident: Ident,
     /// `None` where it is missing and may not be made.
     pub lock: Option<LockFd>,
-    pub objects: Fd,
+    pub objects: KeptFd,
     objects_ident: Ident,
     objects_path: Box<[u8]>,
     /// Of our directory on the tier, where `base` was found.
@@ -57,7 +57,7 @@ pub struct Ground {
     lock_ident: Option<Ident>,
     /// `NAME/objects/`, below `base`.
     place: Box<[u8]>,
-    pub owners: Fd,
+    pub owners: KeptFd,
     pub owners_ident: Ident,
     /// A filesystem whose files are memory.
     pub in_memory: bool,
@@ -103,7 +103,7 @@ impl Ground {
         })?;
         let opening = "opening our directory on the tier";
         let base_name = base_name(uid);
-        let base = LockFd::open(|| own_dir(tier.as_fd(), base_name.as_c_str(), mode)).map_err(|e| match e {
+        let base = LockFd::open(|| own_dir(tier.as_fd(), base_name.as_c_str(), mode, uid)).map_err(|e| match e {
             libc::ENOTDIR | libc::ELOOP => Fault::os(e, NOT_OURS), // a file or a link under our name
             libc::EACCES => why_denied(tier.as_fd(), base_name.as_c_str(), uid, opening),
             e => Fault::os(e, opening),
@@ -114,7 +114,7 @@ impl Ground {
             return Err(Fault::os(libc::EPERM, NOT_OURS));
         }
         check_closed(&meta)?;
-        let kept = match sys::flock(base_fd, KeyLockMode::Shared) {
+        let is_kept = match sys::flock(base_fd, KeyLockMode::Shared) {
             Ok(()) => true,
             Err(libc::EWOULDBLOCK) => false, // a cleaner is just looking at it: it lets go on its own
             Err(_) if mode == Mode::ReadOnly => false,
@@ -126,7 +126,7 @@ impl Ground {
             Err(_) if mode == Mode::ReadOnly => None,
             Err(e) => return Err(Fault::os(e, "opening the lock file")),
         };
-        let inner_dir = |at, name| inner_dir(at, name, mode, uid, meta.ident.dev);
+        let inner_dir = |at, name| inner_dir(at, name, mode, &meta);
         let (store, _) = inner_dir(base_fd, name.as_c_str())?;
         let (objects, objects_ident) = inner_dir(store.as_fd(), OBJECTS)?;
         let (owners, owners_ident) = inner_dir(store.as_fd(), OWNERS)?;
@@ -140,24 +140,44 @@ impl Ground {
         let place = [name.as_bytes(), b"/", OBJECTS.to_bytes(), b"/"];
         let no_memory = |_| Fault::memory("opening a tier");
         let lock_ident = lock.as_ref().map(|lock| check_lock(lock, mode)).transpose()?;
+        base.note(meta.ident);
+        let kept = |fd, ident| KeptFd::new(fd, ident).map_err(|e| Fault::os(e, "opening a tier"));
         Shared::try_new(Ground {
             uid,
             base,
-            kept: AtomicBool::new(kept),
+            kept: AtomicBool::new(is_kept),
             base_ident: meta.ident,
             lock,
-            objects,
+            objects: kept(objects, objects_ident)?,
             objects_ident,
             objects_path: sys::try_concat(&objects_path).map_err(no_memory)?,
             lock_path: sys::try_concat(&lock_path).map_err(no_memory)?,
             lock_ident,
             place: sys::try_concat(&place).map_err(no_memory)?,
-            owners,
+            owners: kept(owners, owners_ident)?,
             owners_ident,
             in_memory: space.in_memory,
             mode,
         })
         .map_err(no_memory)
+    }
+
+    /// Who owns the directories, as this process sees it now: in another user namespace the same user has another number.
+    pub fn user(&self) -> Os<u32> {
+        sys::stat_fd(self.owners.as_fd()).map(|meta| meta.uid)
+    }
+
+    /// Whether what was just made here is of the user who owns the directories.
+    pub fn is_of_user(&self, made: &Meta) -> Os<bool> {
+        Ok(made.uid == self.uid || made.uid == self.user()?)
+    }
+
+    /// EBADF where the host closed a descriptor of these, or has something of its own under the number.
+    pub fn check(&self) -> Os<()> {
+        self.base.check()?;
+        self.lock.as_ref().map_or(Ok(()), LockFd::check)?;
+        self.objects.check()?;
+        self.owners.check()
     }
 
     /// Our directory on the tier; fails in a forked child.
@@ -271,6 +291,7 @@ fn check_lock(lock: &LockFd, mode: Mode) -> Result<Ident, Fault> {
     if mode == Mode::Create && meta.permissions() & 0o600 != 0o600 {
         sys::set_mode(fd, meta.permissions() | 0o600).map_err(opening)?;
     }
+    lock.note(meta.ident);
     Ok(meta.ident)
 }
 
@@ -297,11 +318,11 @@ pub fn absent<T>(errno: i32, what: &'static str) -> Result<Option<T>, Fault> {
 
 /// Opens a directory below ours. One that somebody else made or mounted there, or that others can reach, is not used:
 /// what lies in it would be taken for ours, and removed.
-fn inner_dir(at: BorrowedFd, name: &CStr, mode: Mode, uid: u32, dev: u64) -> Result<(Fd, Ident), Fault> {
+fn inner_dir(at: BorrowedFd, name: &CStr, mode: Mode, base: &Meta) -> Result<(Fd, Ident), Fault> {
     let what = "opening the store's directories";
     let opening = |e| match e {
         libc::ENOTDIR | libc::ELOOP => Fault::os(e, NOT_OURS), // a file or a link under our name
-        libc::EACCES => match why_denied(at, name, uid, what) {
+        libc::EACCES => match why_denied(at, name, base.uid, what) {
             // Into our own directory, which may have something.
             fault if fault.what == NO_WAY_IN => match sys::stat_fd(at) {
                 Ok(meta) => Fault::mode(e, what, meta.permissions()),
@@ -311,9 +332,9 @@ fn inner_dir(at: BorrowedFd, name: &CStr, mode: Mode, uid: u32, dev: u64) -> Res
         },
         e => Fault::os(e, what),
     };
-    let dir = own_dir(at, name, mode).map_err(opening)?;
+    let dir = own_dir(at, name, mode, base.uid).map_err(opening)?;
     let meta = sys::stat_fd(dir.as_fd()).map_err(opening)?;
-    if meta.uid != uid || meta.ident.dev != dev {
+    if meta.uid != base.uid || meta.ident.dev != base.ident.dev {
         return Err(Fault::os(libc::EPERM, NOT_OURS));
     }
     check_closed(&meta)?;
@@ -340,53 +361,61 @@ fn why_denied(at: BorrowedFd, name: &CStr, uid: u32, what: &'static str) -> Faul
     }
 }
 
-/// Whether a directory is ours and closed to others.
-pub fn is_closed_dir(meta: &Meta) -> bool {
-    meta.is_dir() && meta.uid == sys::effective_uid() && meta.permissions() & OTHERS == 0
+/// Whether a directory is ours and closed to others. Ours is what the user who opened the store owns: below our directory
+/// on the tier, whoever owns that one, as it is seen at the same time. The process may be another user by now.
+pub fn is_closed_dir(meta: &Meta, owner: u32) -> bool {
+    meta.is_dir() && meta.uid == owner && meta.permissions() & OTHERS == 0
 }
 
 /// Opens a directory of ours, making it where that is wanted.
-fn own_dir(at: BorrowedFd, name: &CStr, mode: Mode) -> Os<Fd> {
+fn own_dir(at: BorrowedFd, name: &CStr, mode: Mode, owner: u32) -> Os<Fd> {
     match sys::open(Some(at), name, Open::OwnDir) {
         Err(libc::ENOENT) if mode == Mode::Create => {}
         // Its maker was killed before it gave the mode back.
         Err(libc::EACCES) if mode == Mode::Create => {
-            give_mode_back(at, name)?;
+            give_mode_back(at, name, owner)?;
             return sys::open(Some(at), name, Open::OwnDir);
         }
         Ok(dir) if mode == Mode::Create => {
             let meta = sys::stat_fd(dir.as_fd())?;
-            if lacks_mode(&meta) {
+            if lacks_mode(&meta, owner) {
                 sys::set_mode(dir.as_fd(), OUR_MODE)?;
             }
             return Ok(dir);
         }
         answer => return answer,
     }
-    match make_own_dir(at, name) {
+    match make_own_dir(at, name, owner) {
         Ok(()) | Err(libc::EEXIST) => sys::open(Some(at), name, Open::OwnDir),
         Err(e) => Err(e),
     }
 }
 
 /// Whether a directory is ours and closed to others, but not open enough to us.
-fn lacks_mode(meta: &Meta) -> bool {
-    is_closed_dir(meta) && meta.permissions() & OUR_MODE != OUR_MODE
+fn lacks_mode(meta: &Meta, owner: u32) -> bool {
+    is_closed_dir(meta, owner) && meta.permissions() & OUR_MODE != OUR_MODE
 }
 
-/// Makes a directory of ours, and gives its mode back where the process's umask takes some of it.
-pub fn make_own_dir(at: BorrowedFd, name: &CStr) -> Os<()> {
+/// Makes a directory of ours, and gives its mode back where the process's umask takes some of it. EPERM where it became
+/// another user's: the process is another user by now, or the filesystem makes it so. Nothing of another user is left
+/// under our name.
+pub fn make_own_dir(at: BorrowedFd, name: &CStr, owner: u32) -> Os<()> {
     sys::make_dir(at, name)?;
-    match give_mode_back(at, name) {
+    match give_mode_back(at, name, owner) {
         Err(libc::ENOENT) => Ok(()), // removed again: whoever uses it will see
-        answer => answer,
+        Ok(meta) if meta.uid != owner => {
+            let _ = sys::remove_dir(at, name); // else it is found to be not ours
+            Err(libc::EPERM)
+        }
+        answer => answer.map(drop),
     }
 }
 
-fn give_mode_back(at: BorrowedFd, name: &CStr) -> Os<()> {
+fn give_mode_back(at: BorrowedFd, name: &CStr, owner: u32) -> Os<Meta> {
     let place = sys::open(Some(at), name, Open::Place)?;
-    if lacks_mode(&sys::stat_fd(place.as_fd())?) {
+    let meta = sys::stat_fd(place.as_fd())?;
+    if lacks_mode(&meta, owner) {
         sys::set_mode_of_place(place.as_fd(), OUR_MODE)?;
     }
-    Ok(())
+    Ok(meta)
 }

@@ -14,11 +14,11 @@ pub use draft::Draft;
 pub use ground::{Ground, Mode, StaleHold, base_name};
 
 use super::Found;
-use crate::error::{Code, Fault};
+use crate::error::{ANOTHER_USER, Code, Fault};
 use crate::key::Key;
 use crate::options::TierSpec;
-use crate::sys::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use crate::sys::sync::{Mutex, MutexGuard, TryLockError};
+use crate::sys::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use crate::sys::sync::{Mutex, MutexGuard, TryLockError, shared_static};
 use crate::sys::{self, KeyLockMode, Kin, Names, NoMemory, Open, Shared, Space};
 use ground::absent;
 use room::Entry;
@@ -28,6 +28,8 @@ use std::os::fd::AsFd;
 
 /// How often directories that were removed under us are made anew before that is given up.
 const GROUND_TRIES: usize = 8;
+
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// Added to a key's number for the byte that a waiting writer holds; numbers are smaller.
 const TURN: u64 = 1 << 62;
@@ -47,6 +49,17 @@ pub struct DirTier {
     rooms: Mutex<Rooms>,
     /// The handle was shut down.
     closed: AtomicBool,
+    /// The process has a second user, to change to and back.
+    second_user: bool,
+    /// The tier had a ground once.
+    stood: AtomicBool,
+    /// When a draft was watched last.
+    watched_at: AtomicU64,
+}
+
+shared_static! {
+    /// The process changed under a handle: a draft was another user's, or a room's descriptor not ours any more.
+    CHANGED: AtomicBool = AtomicBool::new(false);
 }
 
 /// Our rooms, the last used first; each on another ground. One that the tier's path no longer leads to is kept, for its
@@ -103,6 +116,9 @@ impl DirTier {
             ground: Mutex::new(None),
             rooms: Mutex::new(Rooms::Open(NO_ROOMS)),
             closed: AtomicBool::new(false),
+            second_user: sys::has_second_user(),
+            stood: AtomicBool::new(false),
+            watched_at: AtomicU64::new(0),
         })
     }
 
@@ -116,7 +132,24 @@ impl DirTier {
     }
 
     fn open_ground(&self, mode: Mode) -> Result<Shared<Ground>, Fault> {
-        Ground::open(self.dir(), self.uid, &self.name, mode)
+        // The directories are those of the user who opened the store: another one makes nothing in them, nor locks.
+        let same = sys::effective_uid() == self.uid;
+        if !same && mode == Mode::Create {
+            return Err(Fault::os(libc::EPERM, ANOTHER_USER));
+        }
+        let opened = Ground::open(self.dir(), self.uid, &self.name, if same { mode } else { Mode::ReadOnly });
+        match opened {
+            Ok(_) => self.stood.store(true, SeqCst),
+            // What was there once is not missing because this thread acts as another user.
+            Err(fault)
+                if matches!(fault.errno, libc::EACCES | libc::EPERM)
+                    && (!same || (self.stood.load(SeqCst) && sys::acting_uid() != self.uid)) =>
+            {
+                return Err(Fault::os(libc::EPERM, ANOTHER_USER));
+            }
+            Err(_) => {}
+        }
+        opened
     }
 
     /// `None` in a forked child whose parent's thread held it at that moment.
@@ -165,6 +198,16 @@ impl DirTier {
             }
             Err(fault) if fault.is_nothing_here() => Ok(false),
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// Gives the ground up where the host closed its descriptors, or has something of its own under their numbers.
+    pub fn leave_lost(&self) {
+        let known = self.known().and_then(|ground| ground.clone());
+        if let Some(known) = known
+            && (known.objects.check().is_err() || (!self.kin.in_child() && known.check().is_err()))
+        {
+            self.forget(&known);
         }
     }
 
@@ -217,10 +260,25 @@ impl DirTier {
         Ok(None)
     }
 
+    /// Whether the next draft is watched: that it is ours is found out for each where the process has a second user to
+    /// change to, or has changed before, and else once a second.
+    fn is_watched(&self) -> bool {
+        let (now, last) = (sys::monotonic_ns(), self.watched_at.load(SeqCst));
+        let due = now.abs_diff(last) >= SECOND_NS;
+        if due {
+            self.watched_at.store(now, SeqCst);
+        }
+        due || self.second_user || CHANGED.load(SeqCst)
+    }
+
     fn draft_on(&self, ground: &Shared<Ground>, key: &Key) -> Result<Box<Draft>, Fault> {
         let room = self.room(ground)?;
+        let watched = self.is_watched();
+        if watched {
+            room.check().inspect_err(|_| CHANGED.store(true, SeqCst))?;
+        }
         let (file, sub) = room.new_file(key)?;
-        let draft = Draft {
+        let mut draft = Draft {
             room,
             sub,
             key: *key,
@@ -234,6 +292,9 @@ impl DirTier {
             in_memory: ground.in_memory,
             kin: self.kin,
         };
+        if watched {
+            draft.watch().inspect_err(|_| CHANGED.store(true, SeqCst))?;
+        }
         sys::try_box(draft).map_err(|_| Fault::memory("making a draft"))
     }
 
@@ -322,6 +383,7 @@ impl DirTier {
     pub fn count_owned(&self) -> Result<(u64, u64), Fault> {
         let (mut blobs, mut bytes) = (0, 0);
         for room in self.rooms() {
+            room.check()?;
             room::each_entry(room.dir()?, |entry| {
                 if let Entry::File { meta, .. } = entry
                     && meta.links > 1
@@ -361,7 +423,11 @@ impl DirTier {
         let _ = self.refresh()?;
         match self.ground(false) {
             Ok(ground) => {
-                Names::open(ground.objects.as_fd(), c".").map(Some).or_else(|e| absent(e, "listing the store"))
+                let kept = || {
+                    ground.objects.check()?;
+                    Names::open(ground.objects.as_fd(), c".")?.kept()
+                };
+                kept().map(Some).or_else(|e| absent(e, "listing the store"))
             }
             Err(fault) if fault.is_nothing_here() => Ok(None),
             Err(fault) => Err(fault),
@@ -383,6 +449,7 @@ impl DirTier {
         mut each: impl FnMut(RoomRef) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let reading = |e| Fault::os(e, "reading the rooms of owners");
+        ground.check().map_err(reading)?;
         let mut names = match Names::open(ground.owners.as_fd(), c".") {
             Err(libc::ENOENT) => return Ok(()), // removed
             answer => answer.map_err(reading)?,
@@ -408,6 +475,7 @@ impl DirTier {
             answer => answer?,
         };
         let reading = |e| Fault::os(e, "reading the stores on a tier");
+        ground.check().map_err(reading)?;
         Names::open(ground.base.borrow().map_err(reading)?, c".").map(Some).map_err(reading)
     }
 

@@ -58,11 +58,12 @@ impl Room {
     /// links at all.
     pub fn make(ground: &Shared<Ground>) -> Result<Shared<Room>, Fault> {
         let owners = ground.owners.as_fd();
+        let user = ground.check().and_then(|()| ground.user()).map_err(|e| Fault::os(e, "making a room"))?;
         for _ in 0..TRIES {
             let mut id = Text::new();
             let random = sys::random().map_err(|e| Fault::os(e, "naming a room"))?;
             let _ = write!(id, "{random:016x}"); // fits
-            match make_own_dir(owners, id.as_c_str()) {
+            match make_own_dir(owners, id.as_c_str(), user) {
                 Err(libc::EEXIST) => continue,
                 answer => answer.map_err(|e| Fault::os(e, "making a room"))?,
             }
@@ -102,7 +103,10 @@ impl Room {
         }
         let meta = sys::stat_fd(fd)?;
         match sys::stat(Some(owners), id.as_c_str()) {
-            Ok(named) if named.ident == meta.ident => Ok(Some(dir)),
+            Ok(named) if named.ident == meta.ident => {
+                dir.note(meta.ident);
+                Ok(Some(dir))
+            }
             Ok(_) | Err(libc::ENOENT) => Ok(None),
             Err(e) => Err(e),
         }
@@ -113,8 +117,14 @@ impl Room {
         self.dir.borrow().map_err(|e| Fault::os(e, "using a room"))
     }
 
-    /// The room, to be emptied.
+    /// EBADF where the host closed a descriptor of these, or has something of its own under the number.
+    pub fn check(&self) -> Result<(), Fault> {
+        self.dir.check().and_then(|()| self.ground.check()).map_err(|e| Fault::os(e, "using a room"))
+    }
+
+    /// The room, to be emptied: certainly ours, since all that lies in it is removed.
     pub fn as_ref(&self) -> Result<RoomRef<'_>, Fault> {
+        self.check()?;
         Ok(RoomRef { dir: self.dir()?, id: self.id.as_c_str(), ground: &self.ground })
     }
 
@@ -214,7 +224,7 @@ impl Room {
     }
 
     fn make_sub_room(&self, sub: u32) -> Os<()> {
-        match make_own_dir(self.dir.borrow()?, sub_room(sub).as_c_str()) {
+        match make_own_dir(self.dir.borrow()?, sub_room(sub).as_c_str(), self.ground.user()?) {
             Ok(()) | Err(libc::EEXIST) => {
                 self.subs.fetch_max(sub, Ordering::AcqRel);
                 Ok(())
@@ -329,7 +339,7 @@ pub fn each_entry(room: BorrowedFd, mut each: impl FnMut(Entry) -> Result<(), Fa
     };
     let whole = sys::stat_fd(room).map_err(reading)?;
     // Where somebody gave all our directories another mode, the sub-rooms of a living owner's room are what they were.
-    let is_loose = !is_closed_dir(&whole);
+    let is_loose = !is_closed_dir(&whole, whole.uid);
     while let Some(name) = names.next().map_err(reading)? {
         let top = path(&[name.to_bytes()]);
         let Ok(meta) = sys::stat(Some(room), name) else {
@@ -339,7 +349,9 @@ pub fn each_entry(room: BorrowedFd, mut each: impl FnMut(Entry) -> Result<(), Fa
             each(Entry::File { key, path: top, meta })?;
         } else if !meta.is_dir() {
             each(Entry::Spare(top))?;
-        } else if !(is_closed_dir(&meta) || is_loose && meta.uid == whole.uid) || meta.ident.dev != whole.ident.dev {
+        } else if !(is_closed_dir(&meta, whole.uid) || is_loose && meta.uid == whole.uid)
+            || meta.ident.dev != whole.ident.dev
+        {
             each(Entry::NotOurs)?;
         } else {
             let mut inner = match Names::open(room, name) {
@@ -431,7 +443,7 @@ pub fn take_dead(ground: &Ground, id: &CStr) -> Os<Option<LockFd>> {
         match sys::flock(fd, KeyLockMode::Exclusive) {
             Ok(()) => {
                 let meta = sys::stat_fd(fd)?;
-                let ours = is_closed_dir(&meta) && meta.ident.dev == ground.owners_ident.dev;
+                let ours = is_closed_dir(&meta, ground.user()?) && meta.ident.dev == ground.owners_ident.dev;
                 return if ours { Ok(Some(dir)) } else { Err(libc::EPERM) };
             }
             Err(libc::EWOULDBLOCK) => {}
