@@ -25,9 +25,15 @@
  *   with a code instead. We never truncate or write a blob that was published.
  *
  * - Nothing is synced. After a power cut a persistent blob on disk may be short or gone. A
- *   process that is killed, at whatever instruction, leaves whole blobs or none. A filesystem
- *   that takes bytes now and finds room for them later, as NFS does, may tell a lack of room too
- *   late, and the blob be short: name local directories.
+ *   process that is killed, at whatever instruction, leaves whole blobs or none. A network
+ *   filesystem that takes bytes now and finds room for them later may report ENOSPC only after
+ *   the blob was published, leaving it truncated: name local directories.
+ *
+ * - A filesystem must keep names byte for byte, have hard links, and keep the times of files at
+ *   least in whole seconds. This is tried before the first blob is written. A tier refuses to
+ *   store where letters of another case make the same name, where Unicode is normalized, or where
+ *   a removed file that is open gets another name (NFS, many FUSE filesystems). It also refuses
+ *   in a sandbox (Landlock) that may not link between directories.
  *
  * - A process made by _Fork or by a raw clone, and a child of a process that loaded the library
  *   with dlmopen, run no fork handler of the library. Such a child keeps the owners of its parent
@@ -127,7 +133,10 @@
  * Stability. Codes, fields and functions are only ever added.
  *
  * Keys. 1 to 255 bytes and a NUL; any bytes but '/', '\', 0x01 to 0x1F and 0x7F; not "." or "..".
- * Bytes are compared as they are.
+ * Bytes are compared as they are. A tier refuses a key that its filesystem does not allow as a
+ * name, and the next tier takes the blob. No directory takes ".nfs" with 24 hexadecimal digits,
+ * ".fuse_hidden" with 16, ".ghost-ntfs-3g-" with 20, or ".__afs" and ".__smb" with 4 to 8:
+ * filesystems give such names to removed files.
  *
  * Owners. A blob belongs to the handle that stored it, and lives until it is removed, or that
  * handle shuts down or closes, or its process dies. Readers never own. Liveness is a lock that

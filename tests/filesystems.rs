@@ -6,3 +6,19 @@ c_tests! {
     a_filter_that_refuses_renames_is_found_out: "odd_filesystems" "no-renames-between-directories";
     killed_while_links_are_tried_leaves_nothing: "odd_filesystems" "killed-while-links-are-tried";
 }
+
+c_tests! {
+    a_tier_that_folds_ascii_letters_refuses: "odd_names" "case-of-ascii";
+    a_tier_that_folds_in_one_directory_refuses: "odd_names" "case-in-one-directory";
+    a_tier_that_folds_other_letters_refuses: "odd_names" "case-beyond-ascii";
+    a_tier_that_normalizes_unicode_refuses: "odd_names" "normalization";
+    a_tier_that_drops_dots_refuses: "odd_names" "dots-at-the-end";
+    a_tier_that_drops_spaces_refuses: "odd_names" "spaces-at-the-end";
+    a_tier_that_shortens_names_refuses: "odd_names" "shortened";
+    a_tier_that_replaces_bytes_of_names_refuses: "odd_names" "replaced-bytes";
+    a_tier_that_lists_other_names_refuses: "odd_names" "listed-otherwise";
+    a_tier_that_renames_removed_files_refuses: "odd_names" "hidden";
+    a_forbidden_name_costs_one_key_in_one_tier: "odd_names" "forbidden";
+    names_of_removed_files_are_no_blobs: "odd_names" "of-removed-files";
+    a_real_filesystem_without_case_refuses: "odd_names" "ntfs";
+}

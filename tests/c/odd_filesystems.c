@@ -15,7 +15,7 @@ static _Atomic int written;             /* how often */
 /* The name that an owner uses in objects/ while it tries the filesystem. */
 static int is_outer_name(const char *path)
 {
-    return path[0] == '\\' && strspn(path + 1, "0123456789abcdef") == 16 && path[17] == 0;
+    return path[0] == '\\' && strspn(path + 1, "0123456789abcdef") == 16 && strcmp(path + 17, "p") == 0;
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t len, off64_t offset)

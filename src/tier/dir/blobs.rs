@@ -1,6 +1,7 @@
 //! What a directory tier does with drafts, blobs and holds: the contract of [`Tier`].
 use super::draft::Draft;
-use super::ground::absent;
+use super::ground::absent_in;
+use super::names::is_of_removed_file;
 use super::{DirTier, GROUND_TRIES, Hold};
 use crate::error::Fault;
 use crate::key::Key;
@@ -17,13 +18,16 @@ impl Tier for DirTier {
 
     fn find(&self, key: &Key) -> Result<Option<Blob>, Fault> {
         let opening = "opening a blob";
+        if is_of_removed_file(key.as_bytes()) {
+            return Ok(None);
+        }
         let ground = match self.ground(false) {
             Err(fault) if fault.is_nothing_here() => return Ok(None),
             answer => answer?,
         };
         let file = match sys::open(Some(ground.objects.as_fd()), key.as_c_str(), Open::Read) {
             Ok(file) => file,
-            Err(e) => return absent(e, opening),
+            Err(e) => return absent_in(ground.objects.as_fd(), key.as_c_str(), e, opening),
         };
         let found = ground.found(&sys::stat_fd(file.as_fd()).map_err(|e| Fault::os(e, opening))?)?;
         let file = match found.size {
@@ -34,13 +38,16 @@ impl Tier for DirTier {
     }
 
     fn look(&self, key: &Key) -> Result<Option<Found>, Fault> {
+        if is_of_removed_file(key.as_bytes()) {
+            return Ok(None);
+        }
         let ground = match self.ground(false) {
             Err(fault) if fault.is_nothing_here() => return Ok(None),
             answer => answer?,
         };
         match sys::stat(Some(ground.objects.as_fd()), key.as_c_str()) {
             Ok(meta) => ground.found(&meta).map(Some),
-            Err(e) => absent(e, "looking for a blob"),
+            Err(e) => absent_in(ground.objects.as_fd(), key.as_c_str(), e, "looking for a blob"),
         }
     }
 
@@ -67,6 +74,9 @@ impl Tier for DirTier {
     }
 
     fn draft(&self, key: &Key) -> Result<Box<Draft>, Fault> {
+        if is_of_removed_file(key.as_bytes()) {
+            return Err(Fault::os(libc::EINVAL, "making a draft: filesystems give such names to removed files"));
+        }
         let mut last = Fault::os(libc::ESTALE, "making a draft");
         for _ in 0..GROUND_TRIES {
             let ground = self.ground(true)?;

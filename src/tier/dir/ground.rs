@@ -1,5 +1,7 @@
 //! What a directory tier stands on: the descriptors of its directories, the lock file, and whether they are still
 //! what their path leads to. A ground never changes; a stale one is replaced, and lives on for whoever still uses it.
+use super::names::is_of_removed_file;
+use super::probe::is_name_forbidden;
 use crate::error::{Fault, NO_WAY_IN, NOT_OURS, OTHERS, OUR_MODE};
 use crate::key::Key;
 use crate::sys::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -194,9 +196,13 @@ impl Ground {
 
     /// The blob that is published here under a key; for whoever holds its lock.
     pub fn look(&self, key: &Key) -> Result<Option<Found>, Fault> {
-        match sys::stat(Some(self.base()?), self.place(key).as_c_str()) {
-            Ok(meta) => found(&meta).map(Some),
-            Err(e) => absent(e, "looking for a blob"),
+        if is_of_removed_file(key.as_bytes()) {
+            return Ok(None);
+        }
+        let (base, place) = (self.base()?, self.place(key));
+        match sys::stat(Some(base), place.as_c_str()) {
+            Ok(meta) => self.found(&meta).map(Some),
+            Err(e) => absent_in(base, place.as_c_str(), e, "looking for a blob"),
         }
     }
 
@@ -314,6 +320,15 @@ pub fn absent<T>(errno: i32, what: &'static str) -> Result<Option<T>, Fault> {
         libc::ENOENT | libc::ENAMETOOLONG => Ok(None),
         e => Err(Fault::os(e, what)),
     }
+}
+
+/// The same, for a look-up of `name` in `dir` that failed: EINVAL and EILSEQ say that the filesystem does not allow the name,
+/// if they say so again and the directory itself can be looked at.
+pub fn absent_in<T>(dir: BorrowedFd, name: &CStr, errno: i32, what: &'static str) -> Result<Option<T>, Fault> {
+    let is_forbidden = is_name_forbidden(errno)
+        && sys::stat(Some(dir), name).is_err_and(|again| again == errno)
+        && sys::stat(Some(dir), c".").is_ok();
+    if is_forbidden { Ok(None) } else { absent(errno, what) }
 }
 
 /// Opens a directory below ours. One that somebody else made or mounted there, or that others can reach, is not used:

@@ -5,6 +5,7 @@ mod blobs;
 mod budget;
 mod draft;
 mod ground;
+mod names;
 mod probe;
 mod room;
 

@@ -1,7 +1,8 @@
 //! The room of an owner: a directory held with a lock for as long as the owner lives. Each name in it is the
 //! owner's own link to a published blob, or a draft; when the owner is dead, a reaper finds here all that it left.
 use super::ground::{Ground, Path, is_closed_dir, make_own_dir, path};
-use super::probe::{Probed, probe, remove_leftover};
+use super::names::is_of_removed_file;
+use super::probe::{Probed, is_name_forbidden, probe, remove_leftover};
 use crate::error::Fault;
 use crate::key::Key;
 use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -71,9 +72,7 @@ impl Room {
                 Ok(Some(dir)) => {
                     let using = |e| Fault::os(e, "using a room");
                     let probed = dir.borrow().map_err(using).and_then(|dir| probe(ground, id.as_bytes(), dir));
-                    let Probed { fix_mode } = probed.inspect_err(|_| {
-                        let _ = sys::remove_dir(owners, id.as_c_str()); // else the next reap does it
-                    })?;
+                    let Probed { fix_mode } = probed.inspect_err(|_| remove_refused(owners, &id))?;
                     let (subs, links) = (AtomicU32::new(0), AtomicU64::new(0));
                     let drafts = Mutex::new(Vec::new());
                     let room = Room { dir, id, ground: ground.clone(), subs, links, drafts, fix_mode };
@@ -136,7 +135,10 @@ impl Room {
     /// A new file for a draft of `key`, under the key's own name, in the first sub-room where that is free. The name is
     /// the draft's until [`Room::end_draft`].
     pub fn new_file(&self, key: &Key) -> Result<(sys::BlobFd, u32), Fault> {
-        let making = |e| Fault::os(e, "making a draft");
+        let making = |e| match is_name_forbidden(e) {
+            true => Fault::os(e, "making a draft: the filesystem does not allow a file of this name"),
+            false => Fault::os(e, "making a draft"),
+        };
         let dir = self.dir()?;
         let mut from = 0;
         while let Some(sub) = self.begin_draft(key, from)? {
@@ -255,6 +257,17 @@ impl Room {
     }
 }
 
+/// Removes a room on a filesystem that refused it. Names that the filesystem itself added go a moment after the file was
+/// closed; what stays is for the next reap.
+fn remove_refused(owners: BorrowedFd, id: &Text<32>) {
+    for _ in 0..10 {
+        if sys::remove_dir(owners, id.as_c_str()) != Err(libc::ENOTEMPTY) {
+            break;
+        }
+        sys::sleep(Duration::from_millis(1));
+    }
+}
+
 /// A room of our own, or a dead owner's that we locked.
 #[derive(Clone, Copy)]
 pub struct RoomRef<'a> {
@@ -345,7 +358,9 @@ pub fn each_entry(room: BorrowedFd, mut each: impl FnMut(Entry) -> Result<(), Fa
         let Ok(meta) = sys::stat(Some(room), name) else {
             continue;
         }; // gone meanwhile
-        if let Ok(key) = Key::new(name.to_bytes()) {
+        if is_of_removed_file(name.to_bytes()) && !meta.is_dir() {
+            each(Entry::Spare(top))?;
+        } else if let Ok(key) = Key::new(name.to_bytes()) {
             each(Entry::File { key, path: top, meta })?;
         } else if !meta.is_dir() {
             each(Entry::Spare(top))?;
