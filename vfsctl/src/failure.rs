@@ -43,6 +43,12 @@ impl Failure {
 
     /// What the operating system answered about something that is not the store's.
     pub fn io(what: impl Display, error: io::Error) -> Failure {
+        let reason = show::io_error(&error);
+        Failure::io_because(what, &error, reason)
+    }
+
+    /// The same, with a better reason than the operating system's.
+    pub fn io_because(what: impl Display, error: &io::Error, reason: impl Display) -> Failure {
         let status = match error.kind() {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => PERMISSION,
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => NO_SPACE,
@@ -50,7 +56,7 @@ impl Failure {
             _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => RESOURCES,
             _ => IO,
         };
-        Failure::Said(status, format!("{what}: {}", show::io_error(&error)))
+        Failure::Said(status, format!("{what}: {reason}"))
     }
 
     pub fn of_arguments(error: &clap::Error) -> Failure {

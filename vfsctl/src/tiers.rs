@@ -46,9 +46,6 @@ struct Tier {
     total_inodes: u64,
     takes: Option<bool>,
     other_users: Vec<Other>,
-    /// What the library says of the reason.
-    #[serde(skip)]
-    trouble: Option<String>,
 }
 
 impl Tier {
@@ -72,7 +69,7 @@ impl Tier {
             dir: show::text(dir),
             state,
             errno,
-            reason: trouble.clone().or_else(|| (errno != 0).then(|| show::errno(errno))),
+            reason: trouble.or_else(|| (errno != 0).then(|| show::errno(errno))),
             blobs: 0,
             bytes: 0,
             orphans: 0,
@@ -82,7 +79,6 @@ impl Tier {
             total_inodes: stat.total_inodes,
             takes: None,
             other_users: Vec::new(),
-            trouble,
         }
     }
 
@@ -122,11 +118,9 @@ pub fn open_to_look(context: &Context) -> Answer<Store> {
     // One that is not there is everyday life, where there are others.
     refused.retain(|tier| looked_into == 0 || tier.errno != ENOENT);
     for tier in refused {
-        let mut what = format!("tier {} ({}) is not looked into", tier.tier, tier.dir);
-        if let Some(trouble) = &tier.trouble {
-            what = format!("{what}: {trouble}");
-        }
-        let failure = Failure::io(what, std::io::Error::from_raw_os_error(tier.errno));
+        let what = format!("tier {} ({}) is not looked into", tier.tier, tier.dir);
+        let error = std::io::Error::from_raw_os_error(tier.errno);
+        let failure = Failure::io_because(what, &error, tier.reason.as_deref().unwrap_or("refused"));
         if looked_into == 0 {
             return Err(failure);
         }

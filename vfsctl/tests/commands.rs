@@ -297,8 +297,28 @@ fn tiers_that_cannot_be_looked_into_are_no_empty_store() {
     let ours = second.join(format!("vfs1-{}", fs::metadata(&second).unwrap().uid()));
     fs::set_permissions(ours, fs::Permissions::from_mode(0o755)).unwrap();
     let run = ground.run(&["ls", "--keys"]);
-    assert_eq!((run.status, run.out.as_slice()), (Some(0), &b"key\n"[..]));
+    assert_eq!((run.status, run.out.as_slice()), (Some(5), &b"key\n"[..]), "there may be more");
     assert!(run.err.contains("tier 1 (") && run.err.contains("is not looked into"), "{}", run.err);
+}
+
+#[test]
+fn a_tier_of_the_wrong_mode_says_how_to_mend_it() {
+    let ground = Ground::new();
+    ground.keep("key", b"bytes");
+    let first = ground.path("first");
+    let ours = first.join(format!("vfs1-{}", fs::metadata(&first).unwrap().uid()));
+    fs::set_permissions(&ours, fs::Permissions::from_mode(0o775)).unwrap();
+    let told = ground.run(&["tiers"]);
+    let told = String::from_utf8(told.out).unwrap();
+    let (reason, repair) = told.split_once("; make it private again: ").expect(&told);
+    assert!(reason.ends_with("mode 0775, expected 0700"), "{told}");
+    let repair = repair.lines().next().unwrap();
+    let looked = ground.run(&["get", "key"]);
+    assert!(looked.status == Some(5) && looked.err.contains(&format!("{repair}\n")), "nothing behind it: {looked:?}");
+    let tiers = ground.run(&["tiers", "--json"]);
+    assert!(String::from_utf8(tiers.out).unwrap().contains(repair));
+    assert_eq!(ground.shell(repair).text(), "");
+    assert_eq!(ground.run(&["get", "key"]).text(), "bytes");
 }
 
 #[test]
@@ -399,7 +419,7 @@ fn each_kind_of_failure_has_its_exit_status_and_one_line() {
     for dir in &grounds {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    ground.run(&["put", "new", "/dev/null"]).fails(5, "another owner, or another mode");
+    ground.run(&["put", "new", "/dev/null"]).fails(5, "other users can reach our directory");
     for dir in &grounds {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
     }
