@@ -75,9 +75,16 @@
  *   place of a directory in there is refused by those who open the store, but followed by those
  *   who have it open.
  *
- * - A host that closes descriptors which it did not open (closefrom) closes ours too. Calls on
- *   handles that were open then fail with codes; but a writer begun before would write to whatever
- *   has its number next, and vfs_close closes such numbers. Close stores first.
+ * - A process that closes descriptors which it did not open (closefrom, close_range, dup2) closes
+ *   the library's too. Close stores first. Else calls on open handles return VFS_ERR_IO, and what
+ *   the handles own is an orphan. If the process uses such a number for a file of its own, no
+ *   writer writes to it, and vfs_close neither unlocks nor closes it. The library finds that out
+ *   within a second. Until then a lookup may search, and a store may make a file in, a directory of
+ *   the process that has such a number.
+ *
+ * - A process that gave up root but kept CAP_DAC_OVERRIDE may store files of its new user for up to
+ *   one second, in directories that its old user owns. It is checked at each store only if it has
+ *   a second user ID when it opens the store.
  *
  * - A umask that takes rights from the owner too (as 0777 does) must be set before the store is
  *   used, not later: blobs stored then could not be read. Umasks that leave those do no harm.
@@ -125,6 +132,28 @@
  * be called in handlers of pthread_atfork: before the fork and in the parent as the parent, in the
  * child as the child. A call that opens files waits up to five seconds for forks of other threads,
  * and then returns VFS_ERR_BUSY.
+ *
+ * Processes that change after vfs_open:
+ *   - A handle belongs to the effective user of the thread that opened it.
+ *   - If a thread acts as another user, calls return VFS_ERR_PERMISSION where the kernel refuses.
+ *     The message names both users.
+ *   - Where the kernel lets the other user in, as it lets root, reading and removing work. Storing
+ *     returns VFS_ERR_PERMISSION: no file of another user is left in a store.
+ *   - When the change is undone, the handle works as before.
+ *   - setuid and seteuid of the C library change all threads. setfsuid and the raw system calls
+ *     change the calling thread alone.
+ *   - vfs_shutdown and vfs_close return. What they may not remove is an orphan: the next vfs_open
+ *     or vfs_reap of the user who opened the store removes it.
+ *   - Dropped capabilities do no harm, nor does a changed working directory.
+ *   - After chroot, pivot_root or a mount, new blobs go to what a tier's path leads to then.
+ *     vfs_shutdown and vfs_close remove the handle's blobs where they are. /proc is not needed.
+ *   - In a user namespace that the process enters later, open handles work. vfs_open returns
+ *     VFS_ERR_PERMISSION until the namespace maps the user.
+ *   - In a sandbox (Landlock, seccomp) the error of the kernel decides the code. A filter that
+ *     kills, instead of returning an error, ends the process.
+ *   - A lowered RLIMIT_NOFILE is VFS_ERR_LIMIT until it is raised again.
+ *   - All threads that use a handle share one table of descriptors. A thread that has its own
+ *     (unshare, CLOSE_RANGE_UNSHARE) opens stores of its own.
  *
  * struct_size. Structs that may grow begin with it. Begin with the _INIT macro, which sets it and
  * zeroes the rest; zero means the default. An older library refuses options that it does not

@@ -360,7 +360,7 @@ impl Names {
         Ok(Names { fd: BlobFd::Brief(fd), buffer, at: 0, end: 0 })
     }
 
-    /// The same, to be read on in later calls of the host's, who may close the descriptor meanwhile.
+    /// The same, to be read on in later calls of the library. The process may close the descriptor meanwhile.
     pub fn kept(self) -> Os<Names> {
         let ident = stat_fd(self.fd.as_fd())?.ident;
         let BlobFd::Brief(fd) = self.fd else { return Ok(self) };

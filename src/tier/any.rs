@@ -56,7 +56,7 @@ impl Draft {
         }
     }
 
-    /// To be held from one call of the host's to another: finds out which file it is, and whose.
+    /// For a draft that is held from one call of the library to the next: finds out which file it is, and whose.
     pub fn watch(&mut self) -> Result<(), Fault> {
         match self {
             Draft::Dir(draft) => draft.watch(),

@@ -39,8 +39,8 @@ impl Draft {
         }
     }
 
-    /// Fails where the host closed the descriptor of a draft that is watched: nothing is written to what it has under the
-    /// number now, nor read from that.
+    /// Fails where the process closed the descriptor of a draft that is watched: nothing is written to the file that has
+    /// the number now, nor read from it.
     pub fn check(&self) -> Result<(), Fault> {
         self.file.check().map_err(|e| Fault::last(Code::Io, e, "going on with a blob"))
     }

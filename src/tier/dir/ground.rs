@@ -174,7 +174,7 @@ impl Ground {
         Ok(made.uid == self.uid || made.uid == self.user()?)
     }
 
-    /// EBADF where the host closed a descriptor of these, or has something of its own under the number.
+    /// EBADF where the process closed a descriptor of these, or uses the number for a file of its own.
     pub fn check(&self) -> Os<()> {
         self.base.check()?;
         self.lock.as_ref().map_or(Ok(()), LockFd::check)?;

@@ -202,7 +202,7 @@ impl DirTier {
         }
     }
 
-    /// Gives the ground up where the host closed its descriptors, or has something of its own under their numbers.
+    /// Gives the ground up where the process closed its descriptors, or uses their numbers for files of its own.
     pub fn leave_lost(&self) {
         let known = self.known().and_then(|ground| ground.clone());
         if let Some(known) = known

@@ -116,7 +116,7 @@ impl Room {
         self.dir.borrow().map_err(|e| Fault::os(e, "using a room"))
     }
 
-    /// EBADF where the host closed a descriptor of these, or has something of its own under the number.
+    /// EBADF where the process closed a descriptor of these, or uses the number for a file of its own.
     pub fn check(&self) -> Result<(), Fault> {
         self.dir.check().and_then(|()| self.ground.check()).map_err(|e| Fault::os(e, "using a room"))
     }
