@@ -173,7 +173,7 @@ impl Inner {
 
     fn reap_tier(&self, index: usize, tier: &DirTier, deadline: Deadline, count: &mut u64) -> Result<()> {
         let on_tier = |fault| self.stack.error(index, fault);
-        let _ = tier.refresh().map_err(on_tier)?;
+        let _ = tier.compare().map_err(on_tier)?;
         let Some(mut names) = tier.stores().map_err(on_tier)? else {
             return Ok(());
         };
@@ -235,7 +235,7 @@ impl Inner {
             AnyTier::Dir(tier) => {
                 stat.dir = Some(tier.dir());
                 stat.kind = if tier.is_shm() { TierKind::Shm } else { TierKind::Dir };
-                let fault = tier.refresh().err().or_else(|| tier.ground(false).err());
+                let fault = tier.compare().err().or_else(|| tier.ground(false).err());
                 if let Some(fault) = fault.filter(|fault| fault.is_barred()) {
                     (stat.usable, stat.last_errno) = (false, fault.errno);
                     stat.trouble = Some(Trouble { fault, dir: tier.dir(), uid: self.uid });

@@ -224,7 +224,7 @@ impl Stack {
         {
             self.dirs().for_each(|(_, tier)| {
                 tier.leave_lost();
-                let _ = tier.refresh(); // a fault shows where the key is looked for
+                let _ = tier.compare(); // a fault shows where the key is looked for
             });
         }
     }

@@ -334,6 +334,58 @@ fn every_fault_of(names: &[&str]) {
     });
 }
 
+/// Errnos that say nothing of this process, and are no answer to a lock.
+fn of_a_tier() -> impl Iterator<Item = i32> {
+    let others = [libc::EMFILE, libc::ENFILE, libc::EAGAIN, libc::EINTR, libc::ENOMEM];
+    errnos().map(|(errno, _)| errno).filter(move |errno| !others.contains(errno))
+}
+
+/// A removal needs a lock, one that finds nothing does not: it reported the tier that it could not lock.
+#[test]
+fn a_tier_that_cannot_be_locked_hides_no_answer() {
+    alone(|ground| {
+        let (store, other) = (ground.open("A,B"), ground.open("B"));
+        other.store(&key("k"), OLD, Flags::default()).unwrap();
+        for errno in of_a_tier() {
+            let what = crate::error::ErrnoName(errno);
+            for (nth, on) in [(1, false), (2, false), (1, true)] {
+                let locks = Some("fcntl");
+                let code = |answer: Result<()>| answer.err().map(|error| error.code());
+                let failing = |work: &dyn Fn() -> Result<()>| code(faults::run(nth, locks, errno, on, work).0);
+                assert_eq!(failing(&|| store.remove(&key("none"))), Some(Code::NotFound), "{what}");
+                assert_eq!(failing(&|| store.remove_owned(&key("none"))), None, "{what}");
+                assert_eq!(failing(&|| store.remove_owned(&key("k"))), None, "{what}");
+                assert_eq!(failing(&|| store.store(&key("k"), NEW, Flags::default())), Some(Code::Exists), "{what}");
+                assert_eq!(failing(&|| store.has(&key("none")).map(drop)), None, "{what}");
+                assert_eq!(failing(&|| store.reap().map(drop)), None, "{what}");
+                assert_eq!(value(&store).as_deref(), Some(OLD), "{what}");
+            }
+        }
+    });
+}
+
+/// A handle that owns nothing has nothing to remove at its end, though its own directory stays where nothing can be
+/// removed any more.
+#[test]
+fn an_owner_of_nothing_shuts_down_on_a_read_only_tier() {
+    alone(|ground| {
+        for errno in [libc::EROFS, libc::EACCES, libc::EPERM] {
+            for holds in [false, true] {
+                let store = ground.open("A,B");
+                store.store(&key("k"), NEW, Flags::default()).unwrap();
+                if !holds {
+                    store.remove(&key("k")).unwrap();
+                }
+                let (answer, _) = faults::run(1, Some("unlinkat"), errno, true, || store.shutdown());
+                assert_eq!(answer.is_err(), holds, "{}: {answer:?}", crate::error::ErrnoName(errno));
+                drop(store);
+                drop(ground.open("A,B")); // which reaps
+                ground.assert_clean("then");
+            }
+        }
+    });
+}
+
 #[test]
 fn every_operation_is_tried() {
     let families = ["store", "replace", "persist", "stream", "remove", "reap", "look"];

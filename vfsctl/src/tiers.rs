@@ -283,7 +283,8 @@ fn tell(context: &Context, store: &Store, tried: Option<(u64, Answer)>, heard: &
                 let said = heard.iter().find(|said| said.starts_with(&own));
                 words.extend(said.cloned());
                 (tier.state, tier.errno) = (State::Refused, stat.last_errno);
-                tier.reason = said.cloned().or_else(|| Some(show::errno(stat.last_errno)));
+                let trouble = stat.trouble.map(|trouble| trouble.to_string()); // with the command that mends it
+                tier.reason = trouble.or_else(|| said.cloned()).or_else(|| Some(show::errno(stat.last_errno)));
             }
         }
         answer = tried.and(answer);

@@ -301,6 +301,61 @@ fn tiers_that_cannot_be_looked_into_are_no_empty_store() {
     assert!(run.err.contains("tier 1 (") && run.err.contains("is not looked into"), "{}", run.err);
 }
 
+/// A recursive `chmod`, as for a pod's fsGroup, hid all blobs as missing, and `tiers` said "Operation not permitted".
+#[test]
+fn a_tier_that_others_can_reach_is_told_with_its_cure() {
+    let dir = tempfile::Builder::new().prefix("a tier's ").tempdir().unwrap(); // which a shell takes apart
+    let ground = Ground { dir, first: "", second: "" };
+    let shell = |command: &str| {
+        let status = std::process::Command::new("sh")
+            .arg("-c")
+            .arg(command)
+            .arg("sh")
+            .arg(ground.path("first"))
+            .status()
+            .unwrap();
+        assert!(status.success(), "{command}");
+    };
+    for tier in ["first", "second"] {
+        fs::create_dir(ground.path(tier)).unwrap();
+    }
+    ground.keep("key", b"bytes");
+    shell("chmod -R g+rwX,g+s \"$1\"");
+    for arguments in [&["get", "key"][..], &["get", "none"], &["stat", "key"], &["rm", "none"], &["rm", "key"]] {
+        let run = ground.run(arguments);
+        let last = run.err.lines().last().unwrap_or_default();
+        assert!(run.status == Some(5) && last.contains("mode 2770, expected 0700"), "{arguments:?}: {run:?}");
+    }
+    ground.feed(&["put", "new"], b"second").fails(5, "mode 2770, expected 0700");
+    for arguments in [&["tiers", "--json"][..], &["tiers", "--json", "--try", "1K"]] {
+        let tiers = ground.run(arguments);
+        assert_eq!(tiers.status, Some(5), "{tiers:?}");
+        let told = String::from_utf8(tiers.out).unwrap();
+        let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&told[0]["state"], &told[0]["errno"]), (&json!("refused"), &json!(libc::EPERM)));
+        assert_eq!(told[1]["state"], "ready");
+        let (what, command) = told[0]["reason"].as_str().unwrap().split_once("; make it private again: ").unwrap();
+        assert_eq!(what, "other users can reach our directory on the tier: mode 2770, expected 0700");
+        assert!(command.starts_with("chmod -R go=,g-s '"), "{command}");
+    }
+    let table = String::from_utf8(ground.run(&["tiers"]).out).unwrap();
+    shell(table.split_once("; make it private again: ").unwrap().1.lines().next().unwrap());
+    let own = fs::read_dir(ground.path("first")).unwrap().next().unwrap().unwrap().path();
+    let (mut below, mut seen) = (vec![own], 0);
+    while let Some(path) = below.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let want = if meta.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(meta.permissions().mode() & 0o7777, want, "{}", path.display());
+        if meta.is_dir() {
+            below.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        seen += 1;
+    }
+    assert!(seen >= 6, "the directories, the lock file and a blob");
+    assert_eq!(ground.run(&["get", "key"]).text(), "bytes");
+    assert_eq!(ground.run(&["tiers", "--json"]).json()[0]["state"], "ready");
+}
+
 #[test]
 fn a_tier_of_the_wrong_mode_says_how_to_mend_it() {
     let ground = Ground::new();

@@ -201,7 +201,7 @@ impl Ground {
         }
         let (base, place) = (self.base()?, self.place(key));
         match sys::stat(Some(base), place.as_c_str()) {
-            Ok(meta) => self.found(&meta).map(Some),
+            Ok(meta) => found(&meta).map(Some),
             Err(e) => absent_in(base, place.as_c_str(), e, "looking for a blob"),
         }
     }
@@ -253,10 +253,16 @@ impl Ground {
         }
     }
 
-    /// Whether the tier's path still leads here, to directories that are closed to others.
+    /// Whether the tier's path still leads here, and the outermost and the innermost directory are closed to others: a
+    /// miss asks for no more, and [`Ground::check_closed`] for all of them.
     pub fn is_current(&self) -> bool {
         let named = sys::stat(None, c_str(&self.objects_path));
-        named.is_ok_and(|meta| meta.ident == self.objects_ident) && self.check_closed().is_ok()
+        let here = named.is_ok_and(|meta| meta.ident == self.objects_ident && check_closed(&meta).is_ok());
+        let base = || match self.base.borrow() {
+            Ok(fd) => sys::stat_fd(fd),
+            Err(_) => sys::stat(Some(self.owners.as_fd()), c"../.."), // in a forked child
+        };
+        here && base().map_or(true, |meta| check_closed(&meta).is_ok())
     }
 
     /// Whether the tier's path still leads to this lock file: asked once a lock in it was taken. Where the mode of the lock

@@ -182,6 +182,16 @@ impl DirTier {
         Ok(fresh)
     }
 
+    /// The same as [`DirTier::refresh`], and asks whether others can reach any of our directories by now.
+    pub fn compare(&self) -> Result<bool, Fault> {
+        if let Ok(known) = self.ground(false)
+            && known.check_closed().is_err()
+        {
+            self.forget(&known);
+        }
+        self.refresh()
+    }
+
     /// Compares the ground with the tier's path; true where it was replaced.
     pub fn refresh(&self) -> Result<bool, Fault> {
         match self.ground(false) {
@@ -421,7 +431,7 @@ impl DirTier {
 
     /// Lists the keys that are published here.
     pub fn names(&self) -> Result<Option<Names>, Fault> {
-        let _ = self.refresh()?;
+        let _ = self.compare()?;
         match self.ground(false) {
             Ok(ground) => {
                 let kept = || {

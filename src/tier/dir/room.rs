@@ -311,7 +311,7 @@ impl RoomRef<'_> {
         for _ in 0..1000 {
             let mut first = None;
             each_entry(self.dir, |entry| {
-                found = true;
+                found |= !matches!(entry, Entry::SubRoom(_));
                 let gone = match entry {
                     Entry::File { key, path, meta } => {
                         each(&key, &path, &meta).and_then(|()| removing(sys::unlink(self.dir, path.as_c_str())))
@@ -328,15 +328,20 @@ impl RoomRef<'_> {
                 }
                 Ok(())
             })?;
-            if let Some(fault) = first {
-                return Err(fault);
-            }
-            removing(remove_leftover(self.ground, self.id.to_bytes()))?;
-            match sys::remove_dir(self.ground.owners.as_fd(), self.id) {
-                Err(libc::ENOTEMPTY | libc::EEXIST) => {}
+            let leftover = || removing(remove_leftover(self.ground, self.id.to_bytes()));
+            let emptied = first.map_or(Ok(()), Err).and_then(|()| leftover()).and_then(|()| {
+                match sys::remove_dir(self.ground.owners.as_fd(), self.id) {
+                    Err(libc::ENOTEMPTY | libc::EEXIST) => Ok(false),
+                    answer => removing(answer).map(|()| true),
+                }
+            });
+            match emptied {
+                Ok(false) => {}
                 // There was nothing to remove, so it is no failure that nothing can be removed there by now.
-                Err(libc::EROFS | libc::EACCES | libc::EPERM) if !found => return Ok(()),
-                answer => return removing(answer),
+                Err(fault) if !found && matches!(fault.errno, libc::EROFS | libc::EACCES | libc::EPERM) => {
+                    return Ok(());
+                }
+                answer => return answer.map(drop),
             }
         }
         Err(Fault::os(libc::ENOTEMPTY, "removing a room"))
