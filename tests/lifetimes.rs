@@ -14,5 +14,15 @@ c_tests! {
     descriptors_do_not_grow_with_blobs: "lifetimes" "holdings";
     two_hundred_that_start_among_the_dead_neither_fail_nor_reap_the_living: "lifetimes" "start-storm";
     reaping_by_many_takes_nothing_of_the_living: "lifetimes" "reaped-by-many";
+    an_empty_store_leaves_no_directory: "store_names" "past";
+    a_killed_session_leaves_no_directory: "store_names" "killed";
+    a_store_stays_with_its_persistent_blobs: "store_names" "persistent";
+    what_others_put_among_ours_stays: "store_names" "foreign";
+    a_store_stays_for_its_other_handles: "store_names" "others";
+    a_reader_keeps_no_directory_and_finds_all: "store_names" "readers";
+    a_forked_child_removes_no_directory: "store_names" "forked";
+    a_store_comes_while_another_goes: "store_names" "between";
+    a_remover_killed_anywhere_hides_nothing: "store_names" "killed-anywhere";
+    many_open_and_close_one_empty_store: "store_names" "storm";
     a_writer_ends_once_in_each_way: "streaming" "ends";
 }

@@ -35,6 +35,9 @@ use std::time::Duration;
 /// How long opening waits for keys of dead owners that others hold.
 const OPEN_PATIENCE: Duration = Duration::from_millis(100);
 
+/// How many stores without blobs and handles opening removes from each tier.
+const OPEN_STORES: usize = 1000;
+
 /// How a blob is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
@@ -264,7 +267,7 @@ impl Store {
         let inner = Inner { stack, specs, uid, read_only, logger, shut, shut_down, poisoned };
         inner.try_tiers()?;
         if !read_only {
-            let _ = inner.reap(OPEN_PATIENCE); // what cannot be removed now is for the next one
+            let _ = inner.reap(OPEN_PATIENCE, OPEN_STORES); // what cannot be removed now is for the next one
         }
         Ok(Store { inner: Shared::try_new(inner).map_err(no_memory)? })
     }
@@ -396,7 +399,7 @@ impl Store {
     /// Removes what dead owners left on these tiers, in any store of this user; answers how many blobs and drafts.
     pub fn reap(&self) -> Result<u64> {
         self.inner.check_change()?;
-        self.inner.reap(PATIENCE)
+        self.inner.reap(PATIENCE, usize::MAX)
     }
 
     /// How the tier `index` does; `None` past the last.

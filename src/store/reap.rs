@@ -97,6 +97,8 @@ impl Inner {
                 }
             }
         }
+        // Only now: the keys of a room are locked on all tiers.
+        self.stack.dirs().for_each(|(_, tier)| tier.remove_own_store());
         first.map_or(Ok(()), Err)
     }
 
@@ -159,19 +161,28 @@ impl Inner {
         tier.budget.changing(remove).map_err(|error| error.to_fault())
     }
 
-    /// Empties the rooms of dead owners, in all stores of this user on these tiers.
-    pub(super) fn reap(&self, patience: Duration) -> Result<u64> {
+    /// Empties the rooms of dead owners, in all stores of this user on these tiers, and removes the directories of stores that
+    /// are empty and that no handle has open.
+    /// At most `most_stores` such stores on each tier, so that opening is not slow; the next one goes on.
+    pub(super) fn reap(&self, patience: Duration, most_stores: usize) -> Result<u64> {
         let deadline = Deadline::after(patience);
         let (mut count, mut first) = (0, None);
         for (index, tier) in self.stack.dirs() {
-            if let Err(error) = self.reap_tier(index, tier, deadline, &mut count) {
+            if let Err(error) = self.reap_tier(index, tier, deadline, most_stores, &mut count) {
                 first.get_or_insert(error);
             }
         }
         first.map_or(Ok(count), Err)
     }
 
-    fn reap_tier(&self, index: usize, tier: &DirTier, deadline: Deadline, count: &mut u64) -> Result<()> {
+    fn reap_tier(
+        &self,
+        index: usize,
+        tier: &DirTier,
+        deadline: Deadline,
+        mut most_stores: usize,
+        count: &mut u64,
+    ) -> Result<()> {
         let on_tier = |fault| self.stack.error(index, fault);
         let _ = tier.compare().map_err(on_tier)?;
         let Some(mut names) = tier.stores().map_err(on_tier)? else {
@@ -185,9 +196,14 @@ impl Inner {
                 continue;
             }; // the lock file
             let reaped = match tier.has_owners(&name) {
-                Err(fault) => Err(on_tier(fault)),
-                Ok(false) => Ok(()),
                 Ok(true) => self.reap_named(tier, name, deadline, count),
+                Ok(false) if name == self.stack.name || most_stores == 0 => Ok(()), // our own goes with us
+                Ok(false) => {
+                    most_stores -= usize::from(tier.remove_unused_store(&name));
+                    Ok(())
+                }
+                Err(_) if tier.remove_unused_store(&name) => Ok(()),
+                Err(fault) => Err(on_tier(fault)),
             };
             if let Err(error) = reaped {
                 first.get_or_insert(error);
@@ -196,12 +212,12 @@ impl Inner {
         first.map_or(Ok(()), Err)
     }
 
-    /// Empties the rooms of one store's dead owners on one tier.
+    /// Empties the rooms of one store's dead owners on one tier. With the last one, the store's directories go.
     fn reap_named(&self, tier: &DirTier, name: Key, deadline: Deadline, count: &mut u64) -> Result<()> {
         if name == self.stack.name {
             return reap_store(&self.stack, tier, deadline, count);
         }
-        let stack = Stack::new(&self.specs, name, self.uid, Mode::Existing, self.stack.kin, None)?;
+        let stack = Stack::new(&self.specs, name, self.uid, Mode::Repair, self.stack.kin, None)?;
         reap_store(&stack, tier, deadline, count)
             .map_err(|error| error.renumbered(self.stack.layers.iter().map(|layer| layer.place.clone())))
     }
@@ -261,7 +277,8 @@ fn reap_store(stack: &Stack, same: &DirTier, deadline: Deadline, count: &mut u64
     let Some((index, tier)) = stack.dirs().find(|(_, tier)| tier.dir() == same.dir()) else {
         return Ok(());
     };
-    let reaped = match tier.ground(false) {
+    // What is missing around the rooms is made: a remover may have been killed, or somebody deleted `objects` by hand.
+    let reaped = match tier.ground(true) {
         Err(fault) if fault.is_nothing_here() => Ok(()),
         Err(fault) => Err(fault),
         Ok(ground) => tier.each_dead_room(&ground, |room| {

@@ -354,9 +354,14 @@ pub struct Names {
 impl Names {
     /// Takes a descriptor that nobody else reads names through. `Err(ENOMEM)` without memory.
     pub fn of(fd: Fd) -> Os<Names> {
+        Names::with_buffer(fd, 4096)
+    }
+
+    /// The buffer has this many words of 8 bytes.
+    fn with_buffer(fd: Fd, words: usize) -> Os<Names> {
         let mut buffer = Vec::new();
-        buffer.try_reserve_exact(4096).map_err(|_| libc::ENOMEM)?;
-        buffer.resize(4096, 0);
+        buffer.try_reserve_exact(words).map_err(|_| libc::ENOMEM)?;
+        buffer.resize(words, 0);
         Ok(Names { fd: BlobFd::Brief(fd), buffer, at: 0, end: 0 })
     }
 
@@ -372,6 +377,12 @@ impl Names {
     /// Opens `path` below `dir` to read its names.
     pub fn open(dir: BorrowedFd, path: &CStr) -> Os<Names> {
         Names::of(open(Some(dir), path, Open::OwnDir)?)
+    }
+
+    /// The same for a caller that needs only the first names: the kernel copies a few at a time. One record has at most 280
+    /// bytes.
+    pub fn open_for_few(dir: BorrowedFd, path: &CStr) -> Os<Names> {
+        Names::with_buffer(open(Some(dir), path, Open::OwnDir)?, 64)
     }
 
     /// The next name but `.` and `..`; `None` at the end.

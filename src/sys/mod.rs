@@ -21,7 +21,7 @@ pub use call::faults;
 pub use cgroup::MemoryLimit;
 pub use file::*;
 pub use fork::{BlobFd, KeptFd, Kin, LockFd, leave_if_locked};
-pub use lock::{KeyLockMode, flock, ofd_is_locked, ofd_lock, ofd_unlock};
+pub use lock::{KeyLockMode, flock, funlock, ofd_is_locked, ofd_lock, ofd_unlock};
 pub use memory::{Mapping, Region, map_blob};
 pub use process::*;
 

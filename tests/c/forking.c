@@ -214,7 +214,8 @@ static void orphaned(void)
         CHECK_ABSENT(s, "small");
         CHECK_ABSENT(s, "large");
         CHECK_INT(listed_all(s), 0);
-        nothing_left();
+        CHECK_NO_BLOBS_LEFT(A);
+        CHECK_NO_BLOBS_LEFT(B);
         atomic_store(&steps->parent, 1);
         JOIN(child);
         QUIET(vfs_close(s));

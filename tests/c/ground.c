@@ -444,7 +444,9 @@ static void aged(void)
 static void cleaner_first(void)
 {
     two_tiers();
-    QUIET(vfs_close(open_on(tiers)));
+    vfs_t *keeper = open_on(tiers); /* a reader has nothing to keep where there is nothing */
+    CHECK_OK(put(keeper, "kept", 100, 1, VFS_PERSIST));
+    QUIET(vfs_close(keeper));
     for (int reads = 0; reads < 3; reads++) {
         int cleaner = open(own_tier_dir(A, geteuid()), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         SYS(cleaner);
@@ -461,6 +463,9 @@ static void cleaner_first(void)
         SYS(flock(cleaner, LOCK_EX | LOCK_NB));
         close(cleaner);
     }
+    keeper = open_on(tiers);
+    CHECK_OK(vfs_remove(keeper, "kept"));
+    QUIET(vfs_close(keeper));
     nothing_left();
 }
 

@@ -584,6 +584,7 @@ static void walk(const char *dir, const char *inside, void (*each)(const char *p
 struct leftover {
     char first[PATH_MAX];
     unsigned count;
+    int in_use; /* handles are open: the directories of stores stay */
 };
 
 static void note_leftover(const char *path, const char *inside, const struct stat *st, void *arg)
@@ -591,22 +592,24 @@ static void note_leftover(const char *path, const char *inside, const struct sta
     struct leftover *left = arg;
     int room = S_ISDIR(st->st_mode) && strcmp(inside, "owners") == 0;
     int lock = S_ISREG(st->st_mode) && st->st_size == 0 && strncmp(inside, "vfs1-", 5) == 0;
-    if ((S_ISDIR(st->st_mode) && !room) || lock)
+    if ((S_ISDIR(st->st_mode) && !room && left->in_use) || lock)
         return;
     if (left->count++ == 0)
         snprintf(left->first, sizeof left->first, "%s (%lld bytes)", path, (long long)st->st_size);
 }
 
-/* Nothing of ours but the empty skeleton: directories, an empty lock file; no room of an owner. */
-UNUSED static void check_left_at(const char *file, int line, const char *tier)
+/* Nothing of ours but an empty lock file; where handles are open also the directories of stores, but no room of an
+ * owner. */
+UNUSED static void check_left_at(const char *file, int line, const char *tier, int in_use)
 {
-    struct leftover left = {.count = 0};
+    struct leftover left = {.count = 0, .in_use = in_use};
     const char *own = own_tier_dir(tier, geteuid());
     walk(own, strrchr(own, '/') + 1, note_leftover, &left);
     if (left.count)
         fail_at(file, line, "%u things left behind, the first: %s", left.count, left.first);
 }
-#define CHECK_NOTHING_LEFT(tier) check_left_at(__FILE__, __LINE__, tier)
+#define CHECK_NOTHING_LEFT(tier) check_left_at(__FILE__, __LINE__, tier, 0)
+#define CHECK_NO_BLOBS_LEFT(tier) check_left_at(__FILE__, __LINE__, tier, 1)
 
 static void note_leftover_of_any(const char *path, const char *inside, const struct stat *st, void *arg)
 {
@@ -616,7 +619,7 @@ static void note_leftover_of_any(const char *path, const char *inside, const str
 }
 
 /* After each program: its process has the descriptors it began with, and no tier below its scratch directory has more
- * of ours than the empty skeleton, whoever's it is. Children that it forked end without asking this. */
+ * of ours than the empty lock file, whoever's it is. Children that it forked end without asking this. */
 static void check_end(void)
 {
     if (getpid() != started_as)

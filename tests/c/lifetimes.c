@@ -502,7 +502,8 @@ static void shutdown_amid(void)
             CHECK_INT(pthread_join(threads[i], NULL), 0);
         CHECK_INT(listed_all(witness), 0);
         QUIET(vfs_close(s));
-        nothing_left();
+        CHECK_NO_BLOBS_LEFT(A);
+        CHECK_NO_BLOBS_LEFT(B);
     }
     QUIET(vfs_close(witness));
     nothing_left();

@@ -119,14 +119,15 @@ fn judge(program: &str, args: &[&str], outcome: &Outcome) {
     assert!(left.is_empty(), "{program} {args:?} left behind {left:?}");
 }
 
-/// Files of ours below a directory, but for empty lock files, and rooms of owners.
+/// All that is ours below a directory, but for empty lock files.
 pub fn find_left(dir: &Path, ours: bool, left: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let ours = ours || name.to_string_lossy().starts_with("vfs1-");
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => {
-                left.extend((ours && dir.ends_with("owners")).then(|| entry.path()));
+                let base = dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vfs1-"));
+                left.extend(base.then(|| entry.path()));
                 find_left(&entry.path(), ours, left);
             }
             _ if ours && !(name == "\\lock" && entry.metadata().is_ok_and(|m| m.len() == 0)) => left.push(entry.path()),

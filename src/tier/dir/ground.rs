@@ -2,10 +2,11 @@
 //! what their path leads to. A ground never changes; a stale one is replaced, and lives on for whoever still uses it.
 use super::names::is_of_removed_file;
 use super::probe::is_name_forbidden;
+use super::store_dir::{self, OBJECTS, OWNERS, StoreDir};
 use crate::error::{Fault, NO_WAY_IN, NOT_OURS, OTHERS, OUR_MODE};
 use crate::key::Key;
 use crate::sys::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use crate::sys::{self, Fd, Ident, KeptFd, KeyLockMode, LockFd, Meta, Open, Os, Shared, Text};
+use crate::sys::{self, Fd, Ident, KeptFd, KeyLockMode, LockFd, Meta, Open, Os, Shared, Space, Text};
 use crate::tier::Found;
 use std::ffi::CStr;
 use std::fmt::Write;
@@ -15,8 +16,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 const LAYOUT: u32 = 1;
 /// The file whose bytes are locked: a name that no store can have.
 const LOCK_FILE: &CStr = c"\\lock";
-const OBJECTS: &CStr = c"objects";
-const OWNERS: &CStr = c"owners";
 
 /// A path below a tier's directory: names of up to 255 bytes and a little between them.
 pub type Path = Text<600>;
@@ -38,6 +37,8 @@ pub enum Mode {
     Create,
     /// No directory: use what is there, and change no mode.
     Existing,
+    /// What is missing in a store's directory that is there: to empty the rooms in it.
+    Repair,
     /// Nothing, and change nothing.
     ReadOnly,
 }
@@ -51,6 +52,9 @@ pub struct Ground {
     pub base_ident: Ident,
     /// `None` where it is missing and may not be made.
     pub lock: Option<LockFd>,
+    /// The store's own directory; `None` where nothing may be changed.
+    store: Option<StoreDir>,
+    name: Key,
     pub objects: KeptFd,
     objects_ident: Ident,
     objects_path: Box<[u8]>,
@@ -65,6 +69,14 @@ pub struct Ground {
     pub in_memory: bool,
     /// Whether keys can be locked for change, and what is missing can be made.
     pub mode: Mode,
+}
+
+impl Drop for Ground {
+    /// Whoever is the last to use a ground takes the store's directories along: a handle, a room where the tier's path led
+    /// before, a reap.
+    fn drop(&mut self) {
+        self.remove_store_if_empty();
+    }
 }
 
 /// A key's byte on a ground that a tier's path may no longer lead to, held.
@@ -128,11 +140,7 @@ impl Ground {
             Err(_) if mode == Mode::ReadOnly => None,
             Err(e) => return Err(Fault::os(e, "opening the lock file")),
         };
-        let inner_dir = |at, name| inner_dir(at, name, mode, &meta);
-        let (store, _) = inner_dir(base_fd, name.as_c_str())?;
-        let (objects, objects_ident) = inner_dir(store.as_fd(), OBJECTS)?;
-        let (owners, owners_ident) = inner_dir(store.as_fd(), OWNERS)?;
-        let space = sys::space(objects.as_fd()).map_err(|e| Fault::os(e, "asking the filesystem for its room"))?;
+        // What may fail comes before anything of the store is made.
         let objects_path =
             [dir.to_bytes(), b"/", base_name.as_bytes(), b"/", name.as_bytes(), b"/", OBJECTS.to_bytes_with_nul()];
         if objects_path.iter().map(|part| part.len()).sum::<usize>() > libc::PATH_MAX as usize {
@@ -142,6 +150,17 @@ impl Ground {
         let place = [name.as_bytes(), b"/", OBJECTS.to_bytes(), b"/"];
         let no_memory = |_| Fault::memory("opening a tier");
         let lock_ident = lock.as_ref().map(|lock| check_lock(lock, mode)).transpose()?;
+        let objects_path = sys::try_concat(&objects_path).map_err(no_memory)?;
+        let lock_path = sys::try_concat(&lock_path).map_err(no_memory)?;
+        let place = sys::try_concat(&place).map_err(no_memory)?;
+        let opened = StoreDir::open(base_fd, name.as_c_str(), mode, &meta)
+            .and_then(|store| open_inner(&store, mode, &meta).map(|inner| (store, inner)));
+        let (store, inner) = opened.inspect_err(|fault| {
+            if mode == Mode::Create && fault.what != NOT_OURS {
+                let _ = store_dir::remove_unused(base_fd, name); // a call that fails leaves nothing
+            }
+        })?;
+        let ((objects, objects_ident), (owners, owners_ident), space) = inner;
         base.note(meta.ident);
         let kept = |fd, ident| KeptFd::new(fd, ident).map_err(|e| Fault::os(e, "opening a tier"));
         Shared::try_new(Ground {
@@ -150,12 +169,14 @@ impl Ground {
             kept: AtomicBool::new(is_kept),
             base_ident: meta.ident,
             lock,
+            store: (mode != Mode::ReadOnly).then_some(store),
+            name: *name,
             objects: kept(objects, objects_ident)?,
             objects_ident,
-            objects_path: sys::try_concat(&objects_path).map_err(no_memory)?,
-            lock_path: sys::try_concat(&lock_path).map_err(no_memory)?,
+            objects_path,
+            lock_path,
             lock_ident,
-            place: sys::try_concat(&place).map_err(no_memory)?,
+            place,
             owners: kept(owners, owners_ident)?,
             owners_ident,
             in_memory: space.in_memory,
@@ -246,8 +267,19 @@ impl Ground {
         }
     }
 
-    /// Takes the lock on our directory that a cleaner kept us from when this was opened.
+    /// Removes the store's directories here if nothing lies in them and no other handle has them open. For who changes
+    /// nothing through this ground any more. Does nothing in a forked child.
+    pub fn remove_store_if_empty(&self) {
+        if let (Some(store), Ok(base), Ok(())) = (&self.store, self.base.borrow(), self.base.check()) {
+            store.remove_if_empty(base, self.name.as_c_str());
+        }
+    }
+
+    /// Takes the locks on our directory and on the store's that a cleaner kept us from when this was opened.
     pub fn keep_cleaners_away(&self) {
+        if let Some(store) = &self.store {
+            store.keep();
+        }
         if !self.kept.load(Relaxed) && self.base.borrow().is_ok_and(|fd| sys::flock(fd, KeyLockMode::Shared).is_ok()) {
             self.kept.store(true, Relaxed);
         }
@@ -290,6 +322,18 @@ impl Ground {
     pub fn lock_path(&self) -> &CStr {
         c_str(&self.lock_path)
     }
+}
+
+type Inner = ((Fd, Ident), (Fd, Ident), Space);
+
+/// Opens what lies in a store's directory, and asks for the filesystem's space.
+fn open_inner(store: &StoreDir, mode: Mode, base: &Meta) -> Result<Inner, Fault> {
+    let store = store.borrow().map_err(|e| Fault::os(e, "opening the store's directories"))?;
+    let mode = if mode == Mode::Repair { Mode::Create } else { mode };
+    let objects = inner_dir(store, OBJECTS, mode, base)?;
+    let owners = inner_dir(store, OWNERS, mode, base)?;
+    let space = sys::space(objects.0.as_fd()).map_err(|e| Fault::os(e, "asking the filesystem for its room"))?;
+    Ok((objects, owners, space))
 }
 
 /// Which file the lock file is; a new one may need the bits that a umask took.
@@ -339,7 +383,7 @@ pub fn absent_in<T>(dir: BorrowedFd, name: &CStr, errno: i32, what: &'static str
 
 /// Opens a directory below ours. One that somebody else made or mounted there, or that others can reach, is not used:
 /// what lies in it would be taken for ours, and removed.
-fn inner_dir(at: BorrowedFd, name: &CStr, mode: Mode, base: &Meta) -> Result<(Fd, Ident), Fault> {
+pub fn inner_dir(at: BorrowedFd, name: &CStr, mode: Mode, base: &Meta) -> Result<(Fd, Ident), Fault> {
     let what = "opening the store's directories";
     let opening = |e| match e {
         libc::ENOTDIR | libc::ELOOP => Fault::os(e, NOT_OURS), // a file or a link under our name
@@ -432,7 +476,7 @@ pub fn make_own_dir(at: BorrowedFd, name: &CStr, owner: u32) -> Os<()> {
     }
 }
 
-fn give_mode_back(at: BorrowedFd, name: &CStr, owner: u32) -> Os<Meta> {
+pub fn give_mode_back(at: BorrowedFd, name: &CStr, owner: u32) -> Os<Meta> {
     let place = sys::open(Some(at), name, Open::Place)?;
     let meta = sys::stat_fd(place.as_fd())?;
     if lacks_mode(&meta, owner) {

@@ -8,6 +8,7 @@ mod ground;
 mod names;
 mod probe;
 mod room;
+mod store_dir;
 
 use budget::Granted;
 pub use budget::{Budget, MAX, beyond};
@@ -364,17 +365,31 @@ impl DirTier {
         Ok(false)
     }
 
-    /// Whether a store has owners here, dead or alive. Each is a directory, which counts as a link of the one it lies in;
-    /// a filesystem that does not count so says 1.
+    /// Whether a store has owners here, dead or alive.
     pub fn has_owners(&self, name: &Key) -> Result<bool, Fault> {
         let found = self.ground(false).and_then(|ground| {
-            let owners = ground::path(&[name.as_bytes(), b"/owners"]);
-            sys::stat(Some(ground.base()?), owners.as_c_str()).map_err(|e| Fault::os(e, "looking for a store"))
+            store_dir::has_owners(ground.base()?, name).map_err(|e| Fault::os(e, "looking for a store"))
         });
         match found {
-            Ok(meta) => Ok(meta.is_dir() && meta.links != 2),
             Err(fault) if fault.is_nothing_here() => Ok(false),
-            Err(fault) => Err(fault),
+            answer => answer,
+        }
+    }
+
+    /// Removes the directories of a store that no handle has open, if nothing lies in them. True where they are gone.
+    pub fn remove_unused_store(&self, name: &Key) -> bool {
+        let removed = self.ground(false).and_then(|ground| {
+            store_dir::remove_unused(ground.base()?, name).map_err(|e| Fault::os(e, "removing a store's directories"))
+        });
+        removed.unwrap_or(false)
+    }
+
+    /// Removes the directories of this handle's store, if nothing lies in them and no other handle has them open. For a
+    /// handle that was shut down; never in a forked child.
+    pub fn remove_own_store(&self) {
+        // Under the lock: an opening that began before the end is over, and none that comes later makes anything.
+        if let Some(ground) = &*lock(&self.ground) {
+            ground.remove_store_if_empty();
         }
     }
 

@@ -447,7 +447,7 @@ pub fn link_of(owners: BorrowedFd, id: &[u8], key: &Key, ident: Ident) -> Os<Opt
 }
 
 /// Whether a name is one that [`Room::make`] gives.
-fn is_room_name(name: &[u8]) -> bool {
+pub fn is_room_name(name: &[u8]) -> bool {
     name.len() == 16 && name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
