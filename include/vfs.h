@@ -70,6 +70,13 @@
  *   them. With hard links (cp -a, rsync -aH, tar) the owned ones are orphans in the copy, and the
  *   next open or reap there removes them. Copy blobs by key instead, with vfs_read or vfsctl get.
  *
+ * - If a directory below a tier's vfs1-UID has rights for other users, because somebody changed its
+ *   mode, what lies there is neither read nor taken for missing: look-ups that find nothing
+ *   elsewhere, and all stores, are VFS_ERR_PERMISSION until `chmod -R go=,g-s TIER/vfs1-UID`.
+ *   Kubernetes does that to a volume of a pod with securityContext.fsGroup, again with each start,
+ *   and in subdirectories too. For a volume with a tier, set fsGroupChangePolicy: OnRootMismatch,
+ *   which leaves the volume alone once its root directory has the group, or set no fsGroup.
+ *
  * - Delete all of a tier's vfs1-UID or nothing. Whoever deletes the directory `owners` alone makes
  *   persistent blobs of those that had an owner: nothing else tells whose they were. A link put in
  *   place of a directory in there is refused by those who open the store, but followed by those
@@ -443,16 +450,17 @@ extern "C" {
  * `options` may be NULL: all defaults. `*out` is set to NULL first and, on success, to a handle
  * that is the caller's to give back with vfs_close. A tier that cannot be used is skipped, with
  * the reason in vfs_tier_stat, and tried again later; that is no failure while another can be
- * used. After a failure there is no handle. With VFS_READ_ONLY nothing is made or removed, and
- * only bad options fail.
+ * used. After a failure there is no handle. With VFS_READ_ONLY nothing is made or removed, no
+ * mode is changed, and only bad options fail.
  *
  * Returns:
  * - VFS_OK: the store is open.
  * - VFS_ERR_INVALID: `out` is NULL; struct_size, a flag, the name or the list of tiers is not
  *   allowed, or a field that this version does not know is set.
  * - VFS_ERR_NO_SPACE, VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_READ_ONLY,
- *   VFS_ERR_BUSY: no tier can be used; the code is VFS_ERR_NO_SPACE if one lacked room, else the
- *   first tier's: VFS_ERR_IO, with vfs_last_errno ENOENT, for a directory that is not there.
+ *   VFS_ERR_BUSY: no tier can be used; the code is VFS_ERR_PERMISSION if other users can reach the
+ *   store's directories on one (see the caveats), else VFS_ERR_NO_SPACE if one lacked room, else
+ *   the first tier's: VFS_ERR_IO, with vfs_last_errno ENOENT, for a directory that is not there.
  * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
  * - VFS_ERR_PANIC: a bug, caught.
  *
@@ -518,7 +526,8 @@ void vfs_close(vfs_t *store);
  * - VFS_ERR_EXISTS: a blob has this key, and VFS_REPLACE was not given.
  * - VFS_ERR_NO_SPACE: every tier refused, one at least for lack of room.
  * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_READ_ONLY: every tier refused,
- *   the first one for this reason; or the store was opened with VFS_READ_ONLY.
+ *   the first one for this reason; or the store was opened with VFS_READ_ONLY; or other users can
+ *   reach the store's directories on a tier (see the caveats): VFS_ERR_PERMISSION.
  * - VFS_ERR_BUSY: another process holds this key's lock.
  * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
  * - VFS_ERR_SHUTDOWN, VFS_ERR_FORKED: the handle is of no more use for this.
@@ -620,10 +629,11 @@ vfs_status_t vfs_stat(vfs_t *store, const char *key, vfs_stat_t *out);
  * - VFS_OK: removed.
  * - VFS_ERR_INVALID: `store` or `key` is NULL.
  * - VFS_ERR_KEY: `key` is not a key.
- * - VFS_ERR_NOT_FOUND: no blob has this key.
+ * - VFS_ERR_NOT_FOUND: no blob has this key, whether or not each tier can be changed.
  * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: a tier could not be
  *   looked into, or its blob not be removed.
- * - VFS_ERR_READ_ONLY: the store was opened with VFS_READ_ONLY, or the filesystem is read-only.
+ * - VFS_ERR_READ_ONLY: the store was opened with VFS_READ_ONLY, or the blob's filesystem is
+ *   read-only.
  * - VFS_ERR_BUSY: another process holds this key's lock.
  * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
  * - VFS_ERR_SHUTDOWN, VFS_ERR_FORKED: the handle is of no more use for this.
@@ -720,7 +730,8 @@ void vfs_unmap(vfs_view_t *view);
  *   known; vfs_seal decides.
  * - VFS_ERR_NO_SPACE: every tier refused, one at least for lack of room.
  * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_READ_ONLY: every tier refused,
- *   the first one for this reason; or the store was opened with VFS_READ_ONLY.
+ *   the first one for this reason; or the store was opened with VFS_READ_ONLY; or other users can
+ *   reach the store's directories on a tier (see the caveats): VFS_ERR_PERMISSION.
  * - VFS_ERR_BUSY: another process holds what this needs.
  * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
  * - VFS_ERR_SHUTDOWN, VFS_ERR_FORKED: the handle is of no more use for this.
@@ -796,7 +807,8 @@ vfs_status_t vfs_reserve(vfs_writer_t *writer, size_t len, void **out);
  * - VFS_ERR_EXISTS: a blob has this key, and VFS_REPLACE was not given.
  * - VFS_ERR_NO_SPACE: every tier refused, one at least for lack of room.
  * - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_READ_ONLY: every tier refused,
- *   the first one for this reason.
+ *   the first one for this reason; or other users can reach the store's directories on a tier (see
+ *   the caveats): VFS_ERR_PERMISSION.
  * - VFS_ERR_BUSY: another process holds this key's lock.
  * - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
  * - VFS_ERR_SHUTDOWN, VFS_ERR_FORKED: the handle is of no more use for this.

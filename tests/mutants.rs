@@ -48,7 +48,7 @@ c_tests! {
     a_key_that_became_anothers_is_not_removed_as_ones_own: "mutant_steps" "owned-no-more";
     a_listing_of_what_was_deleted_is_at_its_end: "mutant_read" "deleted";
     readers_do_not_wait_for_readers: "mutant_read" "two-readers";
-    a_miss_where_a_tier_cannot_be_locked_is_no_not_found: "mutant_steps" "unlocked-miss";
+    a_removal_that_finds_nothing_needs_no_lock: "mutant_steps" "unlocked-miss";
     two_that_make_the_same_directories_both_have_them: "mutant_steps" "made-twice";
     a_draft_that_comes_into_a_room_while_it_is_emptied_goes_too: "mutant_steps" "late-draft";
     what_a_full_filesystem_refused_is_not_counted_by_max: "mutant_owner" "refused-uncounted";

@@ -24,7 +24,8 @@ use std::ffi::{c_char, c_void};
 /// - VFS_ERR_EXISTS: a blob has this key, and VFS_REPLACE was not given.
 /// - VFS_ERR_NO_SPACE: every tier refused, one at least for lack of room.
 /// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_READ_ONLY: every tier refused,
-///   the first one for this reason; or the store was opened with VFS_READ_ONLY.
+///   the first one for this reason; or the store was opened with VFS_READ_ONLY; or other users can
+///   reach the store's directories on a tier (see the caveats): VFS_ERR_PERMISSION.
 /// - VFS_ERR_BUSY: another process holds this key's lock.
 /// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
 /// - VFS_ERR_SHUTDOWN, VFS_ERR_FORKED: the handle is of no more use for this.
@@ -178,10 +179,11 @@ pub unsafe extern "C" fn vfs_stat(store: *mut vfs_t, key: *const c_char, out: *m
 /// - VFS_OK: removed.
 /// - VFS_ERR_INVALID: `store` or `key` is NULL.
 /// - VFS_ERR_KEY: `key` is not a key.
-/// - VFS_ERR_NOT_FOUND: no blob has this key.
+/// - VFS_ERR_NOT_FOUND: no blob has this key, whether or not each tier can be changed.
 /// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_NO_SPACE: a tier could not be
 ///   looked into, or its blob not be removed.
-/// - VFS_ERR_READ_ONLY: the store was opened with VFS_READ_ONLY, or the filesystem is read-only.
+/// - VFS_ERR_READ_ONLY: the store was opened with VFS_READ_ONLY, or the blob's filesystem is
+///   read-only.
 /// - VFS_ERR_BUSY: another process holds this key's lock.
 /// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
 /// - VFS_ERR_SHUTDOWN, VFS_ERR_FORKED: the handle is of no more use for this.

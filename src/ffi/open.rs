@@ -32,16 +32,17 @@ impl Log for Callback {
 /// `options` may be NULL: all defaults. `*out` is set to NULL first and, on success, to a handle
 /// that is the caller's to give back with vfs_close. A tier that cannot be used is skipped, with
 /// the reason in vfs_tier_stat, and tried again later; that is no failure while another can be
-/// used. After a failure there is no handle. With VFS_READ_ONLY nothing is made or removed, and
-/// only bad options fail.
+/// used. After a failure there is no handle. With VFS_READ_ONLY nothing is made or removed, no
+/// mode is changed, and only bad options fail.
 ///
 /// Returns:
 /// - VFS_OK: the store is open.
 /// - VFS_ERR_INVALID: `out` is NULL; struct_size, a flag, the name or the list of tiers is not
 ///   allowed, or a field that this version does not know is set.
 /// - VFS_ERR_NO_SPACE, VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_READ_ONLY,
-///   VFS_ERR_BUSY: no tier can be used; the code is VFS_ERR_NO_SPACE if one lacked room, else the
-///   first tier's: VFS_ERR_IO, with vfs_last_errno ENOENT, for a directory that is not there.
+///   VFS_ERR_BUSY: no tier can be used; the code is VFS_ERR_PERMISSION if other users can reach the
+///   store's directories on one (see the caveats), else VFS_ERR_NO_SPACE if one lacked room, else
+///   the first tier's: VFS_ERR_IO, with vfs_last_errno ENOENT, for a directory that is not there.
 /// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
 /// - VFS_ERR_PANIC: a bug, caught.
 ///

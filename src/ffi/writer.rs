@@ -22,7 +22,8 @@ use std::ptr::null_mut;
 ///   known; vfs_seal decides.
 /// - VFS_ERR_NO_SPACE: every tier refused, one at least for lack of room.
 /// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_READ_ONLY: every tier refused,
-///   the first one for this reason; or the store was opened with VFS_READ_ONLY.
+///   the first one for this reason; or the store was opened with VFS_READ_ONLY; or other users can
+///   reach the store's directories on a tier (see the caveats): VFS_ERR_PERMISSION.
 /// - VFS_ERR_BUSY: another process holds what this needs.
 /// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
 /// - VFS_ERR_SHUTDOWN, VFS_ERR_FORKED: the handle is of no more use for this.
@@ -134,7 +135,8 @@ pub unsafe extern "C" fn vfs_reserve(writer: *mut vfs_writer_t, len: usize, out:
 /// - VFS_ERR_EXISTS: a blob has this key, and VFS_REPLACE was not given.
 /// - VFS_ERR_NO_SPACE: every tier refused, one at least for lack of room.
 /// - VFS_ERR_PERMISSION, VFS_ERR_IO, VFS_ERR_UNSUPPORTED, VFS_ERR_READ_ONLY: every tier refused,
-///   the first one for this reason.
+///   the first one for this reason; or other users can reach the store's directories on a tier (see
+///   the caveats): VFS_ERR_PERMISSION.
 /// - VFS_ERR_BUSY: another process holds this key's lock.
 /// - VFS_ERR_LIMIT, VFS_ERR_NO_MEMORY: no descriptors, no memory.
 /// - VFS_ERR_SHUTDOWN, VFS_ERR_FORKED: the handle is of no more use for this.

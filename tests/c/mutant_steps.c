@@ -637,15 +637,21 @@ static void small_parts(void)
     CHECK_NOTHING_LEFT(b);
 }
 
-/* ---- a key that is not found where a tier cannot be locked may be there: that is no VFS_ERR_NOT_FOUND ---- */
+/* ---- a tier that cannot be locked is looked into: a missing key is missing, and one that is there stays ---- */
 
 static void unlocked_miss(void)
 {
     const char *a = dir_of("a"), *b = dir_of("b");
     vfs_t *s = open_on(say("%s,%s", a, b));
+    CHECK_OK(put(s, "k", 100, 1, 0));
     refuse_key_locks = EIO;
-    CHECK_IS(vfs_remove(s, "absent"), VFS_ERR_IO);
+    CHECK_IS(vfs_remove(s, "absent"), VFS_ERR_NOT_FOUND);
+    CHECK_IS(vfs_has(s, "absent"), 0);
+    CHECK_IS(vfs_remove(s, "k"), VFS_ERR_IO);
+    CHECK_IS(put(s, "k", 100, 2, 0), VFS_ERR_EXISTS);
+    CHECK_IS(put(s, "new", 100, 2, 0), VFS_ERR_IO);
     refuse_key_locks = 0;
+    CHECK_VALUE(s, "k", 100, 1);
     CHECK_IS(vfs_remove(s, "absent"), VFS_ERR_NOT_FOUND);
     QUIET(vfs_close(s));
     CHECK_NOTHING_LEFT(a);
