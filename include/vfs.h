@@ -146,6 +146,7 @@
  *     The message names both users.
  *   - Where the kernel lets the other user in, as it lets root, reading and removing work. Storing
  *     returns VFS_ERR_PERMISSION: no file of another user is left in a store.
+ *   - If the list has a memory tier, what the other tiers refuse is stored there.
  *   - When the change is undone, the handle works as before.
  *   - setuid and seteuid of the C library change all threads. setfsuid and the raw system calls
  *     change the calling thread alone.
@@ -154,8 +155,8 @@
  *   - Dropped capabilities do no harm, nor does a changed working directory.
  *   - After chroot, pivot_root or a mount, new blobs go to what a tier's path leads to then.
  *     vfs_shutdown and vfs_close remove the handle's blobs where they are. /proc is not needed.
- *   - In a user namespace that the process enters later, open handles work. vfs_open returns
- *     VFS_ERR_PERMISSION until the namespace maps the user.
+ *   - In a user namespace that the process enters later, open handles work, but vfs_reap reaps
+ *     their own store alone. vfs_open returns VFS_ERR_PERMISSION until the namespace maps the user.
  *   - In a sandbox (Landlock, seccomp) the error of the kernel decides the code. A filter that
  *     kills, instead of returning an error, ends the process.
  *   - A lowered RLIMIT_NOFILE is VFS_ERR_LIMIT until it is raised again.

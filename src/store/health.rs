@@ -1,6 +1,6 @@
 //! How a tier does, for its statistics and for the log: a change of state is told, at most once in ten seconds for a
 //! tier and direction.
-use crate::error::{ErrnoName, Fault, Place, Shown, WrongMode};
+use crate::error::{Changed, ErrnoName, Fault, Place, Shown, WrongMode};
 use crate::options::{Level, Log};
 use crate::sys::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst, fence};
 use crate::sys::{self, Deadline, Text};
@@ -95,7 +95,14 @@ impl Health {
     }
 
     /// The tier refused a blob of `wanted` bytes.
-    pub fn refused(&self, place: &Place, logger: &Logger, fault: &Fault, wanted: u64) {
+    pub fn refused(
+        &self,
+        place: &Place,
+        logger: &Logger,
+        fault: &Fault,
+        wanted: u64,
+        changed: impl FnOnce(&Fault) -> Option<Changed>,
+    ) {
         self.refused.fetch_add(1, SeqCst);
         self.last_errno.store(fault.errno, SeqCst);
         if !self.told.load(SeqCst) && due(&self.told_refusing) {
@@ -113,9 +120,17 @@ impl Health {
                 text
             });
             let (free, mode) = (Shown(free.as_bytes()), Shown(mode.as_bytes()));
+            let changed = changed(fault).map_or(Text::<120>::new(), |changed| {
+                let mut text = Text::new();
+                let _ = write!(text, "{changed}"); // fits
+                text
+            });
+            let changed = Shown(changed.as_bytes());
             logger.say(
                 Level::Warning,
-                format_args!("tier {index} ({dir}) refuses blobs: {what}: wanted {wanted} bytes{free}{mode}, {errno}"),
+                format_args!(
+                    "tier {index} ({dir}) refuses blobs: {what}: wanted {wanted} bytes{free}{mode}, {errno}{changed}"
+                ),
             );
         }
     }

@@ -65,7 +65,7 @@ impl<'a> Placement<'a> {
     fn hidden(&self, index: usize, fault: Fault) -> Error {
         let inner = self.inner;
         let layer = &inner.stack.layers[index];
-        layer.health.refused(&layer.place, &inner.logger, &fault, self.wanted);
+        layer.health.refused(&layer.place, &inner.logger, &fault, self.wanted, |fault| inner.stack.changed(fault));
         layer.health.tried(Some(&fault));
         if inner.stack.kin.in_child() {
             return Error::new(Code::Forked, "storing a key"); // the host forked while it heard of that
@@ -87,7 +87,7 @@ impl<'a> Placement<'a> {
             return Err(self.hidden(index, fault));
         }
         let layer = &inner.stack.layers[index];
-        layer.health.refused(&layer.place, &inner.logger, &fault, self.wanted);
+        layer.health.refused(&layer.place, &inner.logger, &fault, self.wanted, |fault| inner.stack.changed(fault));
         if inner.stack.kin.in_child() {
             return Err(Error::new(Code::Forked, "storing a key")); // the host forked while it heard of that
         }

@@ -151,7 +151,7 @@ impl Stack {
     }
 
     /// Whether a failure comes of what the process changed after it opened the store.
-    fn changed(&self, fault: &Fault) -> Option<Changed> {
+    pub fn changed(&self, fault: &Fault) -> Option<Changed> {
         match fault.errno {
             libc::EACCES | libc::EPERM => {
                 let now = sys::acting_uid();

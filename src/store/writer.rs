@@ -77,7 +77,7 @@ impl Writer {
         }
         // What fits nowhere is unknown, and passes over none.
         for (layer, fault) in inner.stack.layers[..from].iter().zip(&passed) {
-            layer.health.refused(&layer.place, &inner.logger, fault, size_hint);
+            layer.health.refused(&layer.place, &inner.logger, fault, size_hint, |fault| inner.stack.changed(fault));
         }
         let (index, draft) = placement.draft(from, from, None, &mut |_, draft, _| draft.watch())?;
         drop(placement);
