@@ -14,6 +14,7 @@ c_tests! {
     descriptors_do_not_grow_with_blobs: "lifetimes" "holdings";
     two_hundred_that_start_among_the_dead_neither_fail_nor_reap_the_living: "lifetimes" "start-storm";
     reaping_by_many_takes_nothing_of_the_living: "lifetimes" "reaped-by-many";
+    many_drafts_of_one_key_leave_nothing: "lifetimes" "many-drafts";
     an_empty_store_leaves_no_directory: "store_names" "past";
     a_killed_session_leaves_no_directory: "store_names" "killed";
     a_store_stays_with_its_persistent_blobs: "store_names" "persistent";

@@ -281,7 +281,7 @@ fn reap_store(stack: &Stack, same: &DirTier, deadline: Deadline, count: &mut u64
     let reaped = match tier.ground(true) {
         Err(fault) if fault.is_nothing_here() => Ok(()),
         Err(fault) => Err(fault),
-        Ok(ground) => tier.each_dead_room(&ground, |room| {
+        Ok(ground) => tier.each_dead_room(&ground, deadline, |room| {
             let (removed, answer) = empty(stack, index, room, false, deadline);
             *count += removed;
             answer

@@ -696,6 +696,78 @@ static void start_storm(void)
     nothing_left();
 }
 
+/* ---- many drafts of one key ---- */
+
+enum { WRITERS = 40 };
+
+static void *write_one_key(void *arg)
+{
+    vfs_t *s = arg;
+    for (unsigned i = 0;; i++) {
+        vfs_writer_t *w = NULL;
+        int32_t status = STATUS(vfs_create(s, "k", 0, VFS_REPLACE, &w));
+        CHECK_IS(status, VFS_OK);
+        CHECK_OK(vfs_write(w, "some bytes", 10));
+        if (i % 4)
+            sched_yield();
+        if ((i + (unsigned)(uintptr_t)pthread_self() / 4096) % 3)
+            CHECK_OK(vfs_seal(w));
+        else
+            QUIET(vfs_abort(w));
+        atomic_fetch_add(&steps->child, 1);
+    }
+    return NULL;
+}
+
+static void writers_of_one_key(void *arg)
+{
+    (void)arg;
+    vfs_t *s = open_on(tiers);
+    pthread_t threads[WRITERS];
+    for (int i = 0; i < WRITERS; i++)
+        CHECK_INT(pthread_create(&threads[i], NULL, write_one_key, s), 0);
+    sleep_for_ever();
+}
+
+/* Overflow subdirectories come and go with the drafts of one key. Another process removes the key meanwhile, finds its
+ * owner, and somebody deletes empty subdirectories. Killed at any moment, nothing of the owner is out of reach. */
+static void many_drafts(void)
+{
+    two_tiers();
+    for (int round = 0; round < 12; round++) {
+        steps->child = 0;
+        pid_t child = start_child(writers_of_one_key, NULL);
+        vfs_t *s = open_on(tiers);
+        AWAIT(&steps->child, WRITERS * 2);
+        for (int i = 0; i < 30; i++) {
+            int32_t status = STATUS(vfs_remove(s, "k"));
+            CHECK(status == VFS_OK || status == VFS_ERR_NOT_FOUND || status == VFS_ERR_BUSY);
+            vfs_stat_t stat = VFS_STAT_INIT;
+            if (STATUS(vfs_stat(s, "k", &stat)) == VFS_OK)
+                CHECK_INT(stat.flags & VFS_STAT_ORPHAN, 0);
+            DIR *d = round % 2 ? opendir(say("%s/harness/owners", own_tier_dir(A, geteuid()))) : NULL;
+            struct dirent *entry;
+            while (d && (entry = readdir(d)))
+                if (entry->d_name[0] != '.')
+                    rmdir(say("%s/harness/owners/%s/\\%d", own_tier_dir(A, geteuid()), entry->d_name, 1 + i));
+            if (d)
+                closedir(d);
+        }
+        kill_child(child);
+        vfs_stat_t stat = VFS_STAT_INIT;
+        if (STATUS(vfs_stat(s, "k", &stat)) == VFS_OK)
+            CHECK_INT(stat.flags & VFS_STAT_ORPHAN, VFS_STAT_ORPHAN);
+        if (round % 3 == 0) {
+            int32_t status = STATUS(vfs_remove(s, "k"));
+            CHECK(status == VFS_OK || status == VFS_ERR_NOT_FOUND);
+        }
+        CHECK_OK(vfs_reap(s, NULL));
+        CHECK_ABSENT(s, "k");
+        QUIET(vfs_close(s));
+        nothing_left();
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -706,6 +778,7 @@ int main(int argc, char **argv)
         {"readers", readers},       {"handles", handles},                     {"views", views},
         {"reads", reads},           {"shutdown-amid", shutdown_amid},         {"holdings", holdings},
         {"left", left},             {"reaped-by-many", reaped_by_many},            {"start-storm", start_storm},
+        {"many-drafts", many_drafts},
     };
     start(argc, argv);
     unsigned fds = descriptors();

@@ -129,7 +129,7 @@ impl Log for Ears {
 /// How the tier does, as the caller sees it.
 fn figures(store: &Store, index: usize) -> (bool, i32, u64) {
     let health = &store.inner.stack.layers[index].health;
-    let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::SeqCst);
+    let of = |count: &crate::sys::sync::atomic::AtomicU64| count.load(Ordering::SeqCst);
     (health.usable.load(Ordering::SeqCst), health.last_errno.load(Ordering::SeqCst), of(&health.refused))
 }
 

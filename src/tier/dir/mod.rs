@@ -21,7 +21,7 @@ use crate::key::Key;
 use crate::options::TierSpec;
 use crate::sys::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use crate::sys::sync::{Mutex, MutexGuard, TryLockError, shared_static};
-use crate::sys::{self, KeyLockMode, Kin, Names, NoMemory, Open, Shared, Space};
+use crate::sys::{self, Deadline, KeyLockMode, Kin, Names, NoMemory, Open, Shared, Space};
 use ground::absent;
 use room::Entry;
 pub use room::{Room, RoomRef};
@@ -472,6 +472,7 @@ impl DirTier {
     pub fn each_dead_room(
         &self,
         ground: &Ground,
+        deadline: Deadline,
         mut each: impl FnMut(RoomRef) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let reading = |e| Fault::os(e, "reading the rooms of owners");
@@ -482,7 +483,7 @@ impl DirTier {
         };
         let mut first = None;
         while let Some(id) = names.next().map_err(reading)? {
-            let emptied = match room::take_dead(ground, id) {
+            let emptied = match room::take_dead(ground, id, deadline) {
                 Ok(Some(dir)) => dir.borrow().map_err(reading).and_then(|dir| each(RoomRef { dir, id, ground })),
                 Ok(None) | Err(libc::ENOENT | libc::ENOTDIR) => Ok(()), // alive, or gone meanwhile, or none of ours
                 Err(e) => Err(reading(e)),

@@ -7,7 +7,7 @@ use crate::error::Fault;
 use crate::key::Key;
 use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::sync::{Mutex, MutexGuard, PoisonError};
-use crate::sys::{self, Ident, KeyLockMode, LockFd, Meta, Names, Open, Os, Shared, Text};
+use crate::sys::{self, Deadline, Ident, KeyLockMode, LockFd, Meta, Names, Open, Os, Shared, Text};
 use std::ffi::CStr;
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,14 +18,15 @@ const TRIES: usize = 64;
 /// Drafts of one key that an owner can have at once.
 const SUB_ROOMS: u32 = 10_000;
 /// Sub-rooms that stay, empty or not.
-const SUBS_KEPT: u32 = 8;
+const SUBS_KEPT: u32 = if cfg!(loom) { 0 } else { 8 };
 
 pub struct Room {
     dir: LockFd,
     pub id: Text<32>,
     /// What it was made on.
     pub ground: Shared<Ground>,
-    /// Sub-rooms made so far: `\1` to `\N`.
+    /// Sub-rooms that are there: `\1` to `\N`. Changed under the lock of `drafts`: made upward and removed downward, so that
+    /// other processes see all of them up to the first that is missing, whenever this one is killed.
     subs: AtomicU32,
     links: AtomicU64,
     /// Names of drafts that this process is writing, sorted. A file's name is no proof of that: somebody may delete it, and a
@@ -171,6 +172,10 @@ impl Room {
             return Ok(None);
         }
         drafts.try_reserve(1).map_err(|_| Fault::memory("making a draft"))?;
+        for missing in self.subs.load(Ordering::Acquire) + 1..=sub {
+            self.make_sub_room(missing).map_err(|e| Fault::os(e, "making a draft"))?;
+            self.subs.store(missing, Ordering::Release);
+        }
         drafts.insert(at, (*key, sub));
         Ok(Some(sub))
     }
@@ -191,7 +196,7 @@ impl Room {
     fn remove_empty_subs(&self, drafts: &[(Key, u32)]) {
         loop {
             let last = self.subs.load(Ordering::Acquire);
-            if last <= SUBS_KEPT || drafts.iter().any(|&(_, sub)| sub == last) {
+            if last <= SUBS_KEPT || drafts.iter().any(|&(_, sub)| sub >= last) {
                 return;
             }
             let removed = self.dir.borrow().and_then(|dir| sys::remove_dir(dir, sub_room(last).as_c_str()));
@@ -204,13 +209,9 @@ impl Room {
 
     /// The file for a draft; `None` where the name is taken.
     fn try_file(&self, dir: BorrowedFd, key: &Key, sub: u32) -> Os<Option<sys::BlobFd>> {
-        if sub > self.subs.load(Ordering::Acquire) {
-            self.make_sub_room(sub)?;
-        }
         let path = file(sub, key.as_bytes());
         let opened = match sys::open(Some(dir), path.as_c_str(), Open::New) {
-            // Somebody removed the sub-room.
-            Err(libc::ENOENT) if sub > 0 && self.make_sub_room(sub).is_ok() => {
+            Err(libc::ENOENT) if sub > 0 && self.mend_sub_rooms().is_ok() => {
                 sys::open(Some(dir), path.as_c_str(), Open::New)
             }
             answer => answer,
@@ -225,14 +226,22 @@ impl Room {
         })
     }
 
+    /// Makes a sub-room, for whoever holds the lock of `drafts`.
     fn make_sub_room(&self, sub: u32) -> Os<()> {
-        match make_own_dir(self.dir.borrow()?, sub_room(sub).as_c_str(), self.ground.user()?) {
-            Ok(()) | Err(libc::EEXIST) => {
-                self.subs.fetch_max(sub, Ordering::AcqRel);
-                Ok(())
+        let (dir, name) = (self.dir.borrow()?, sub_room(sub));
+        match make_own_dir(dir, name.as_c_str(), self.ground.user()?) {
+            Ok(()) | Err(libc::EEXIST) => Ok(()),
+            Err(e) => {
+                let _ = sys::remove_dir(dir, name.as_c_str()); // it may be there, without its mode
+                Err(e)
             }
-            Err(e) => Err(e),
         }
+    }
+
+    /// Makes the sub-rooms that somebody removed by hand.
+    fn mend_sub_rooms(&self) -> Os<()> {
+        let _drafts = self.drafts();
+        (1..=self.subs.load(Ordering::Acquire)).try_for_each(|sub| self.make_sub_room(sub))
     }
 
     /// Where our link to the blob `ident` of `key` lies, if it is ours.
@@ -400,23 +409,26 @@ pub struct Owner {
     pub link: Path,
 }
 
-/// Who owns the blob `ident` of `key`: looks once at each owner.
+/// Who owns the blob `ident` of `key`: looks once at each owner. Where none seems to have it, those are searched whose
+/// sub-rooms have a gap, which somebody made by hand.
 pub fn owner_of(owners: BorrowedFd, key: &Key, ident: Ident) -> Os<Option<Owner>> {
-    let mut names = match Names::open(owners, c".") {
-        Err(libc::ENOENT) => return Ok(None), // removed, and the owners' links with it
-        answer => answer?,
-    };
     let mut first = None;
-    while let Some(name) = names.next()? {
-        match link_of(owners, name.to_bytes(), key, ident) {
-            Ok(Some(link)) => {
-                let mut id = Text::new();
-                id.push(name.to_bytes());
-                return Ok(Some(Owner { id, link }));
-            }
-            Ok(None) => {}
-            Err(e) => {
-                first.get_or_insert(e); // it may be another's
+    for search in [walk, search_beyond_gap] {
+        let mut names = match Names::open(owners, c".") {
+            Err(libc::ENOENT) => return Ok(None), // removed, and the owners' links with it
+            answer => answer?,
+        };
+        while let Some(name) = names.next()? {
+            match search(owners, name.to_bytes(), key, ident) {
+                Ok(Some(link)) => {
+                    let mut id = Text::new();
+                    id.push(name.to_bytes());
+                    return Ok(Some(Owner { id, link }));
+                }
+                Ok(None) => {}
+                Err(e) => {
+                    first.get_or_insert(e); // it may be another's
+                }
             }
         }
     }
@@ -425,22 +437,65 @@ pub fn owner_of(owners: BorrowedFd, key: &Key, ident: Ident) -> Os<Option<Owner>
 
 /// Where the owner `id` has its link to the blob `ident` of `key`, if it has one.
 pub fn link_of(owners: BorrowedFd, id: &[u8], key: &Key, ident: Ident) -> Os<Option<Path>> {
-    let look = |path: &Path| match sys::stat(Some(owners), path.as_c_str()) {
-        Ok(meta) => Ok(Some(meta.ident)),
+    match walk(owners, id, key, ident)? {
+        None => search_beyond_gap(owners, id, key, ident),
+        link => Ok(link),
+    }
+}
+
+/// What lies at a path below the directory of rooms.
+fn look(owners: BorrowedFd, path: &Path) -> Os<Option<Meta>> {
+    match sys::stat(Some(owners), path.as_c_str()) {
+        Ok(meta) => Ok(Some(meta)),
         Err(libc::ENOENT | libc::ENOTDIR) => Ok(None), // gone meanwhile, or no owner
         Err(e) => Err(e),
-    };
+    }
+}
+
+/// The path of `name` in the room `id`.
+fn in_room(id: &[u8], name: &Path) -> Path {
+    path(&[id, b"/", name.as_bytes()])
+}
+
+/// Looks into the room `id` and its sub-rooms up to the first that is missing.
+fn walk(owners: BorrowedFd, id: &[u8], key: &Key, ident: Ident) -> Os<Option<Path>> {
     for sub in 0.. {
-        let mut link = path(&[id, b"/"]);
-        link.push(file(sub, key.as_bytes()).as_bytes());
-        if look(&link)? == Some(ident) {
+        let link = in_room(id, &file(sub, key.as_bytes()));
+        if look(owners, &link)?.is_some_and(|meta| meta.ident == ident) {
             return Ok(Some(link));
         }
-        // Sub-rooms are made in order and stay until the room ends.
-        let mut next = path(&[id, b"/"]);
-        next.push(sub_room(sub + 1).as_bytes());
-        if look(&next)?.is_none() {
+        if look(owners, &in_room(id, &sub_room(sub + 1)))?.is_none() {
             break;
+        }
+    }
+    Ok(None)
+}
+
+/// Looks into all sub-rooms of the room `id`, if some lie behind a missing one. Each directory counts as a link of the room;
+/// a filesystem that does not count so says 1.
+fn search_beyond_gap(owners: BorrowedFd, id: &[u8], key: &Key, ident: Ident) -> Os<Option<Path>> {
+    let Some(room) = look(owners, &path(&[id]))?.filter(|room| room.is_dir() && room.links != 2) else {
+        return Ok(None);
+    };
+    if room.links > 2 {
+        let mut walked = 0;
+        while look(owners, &in_room(id, &sub_room(walked + 1)))?.is_some() {
+            walked += 1;
+        }
+        if room.links <= 2 + u64::from(walked) {
+            return Ok(None);
+        }
+    }
+    let mut names = match Names::open(owners, path(&[id]).as_c_str()) {
+        Err(libc::ENOENT | libc::ENOTDIR) => return Ok(None),
+        answer => answer?,
+    };
+    while let Some(name) = names.next()? {
+        if name.to_bytes().starts_with(b"\\") {
+            let link = path(&[id, b"/", name.to_bytes(), b"/", key.as_bytes()]);
+            if look(owners, &link)?.is_some_and(|meta| meta.ident == ident) {
+                return Ok(Some(link));
+            }
         }
     }
     Ok(None)
@@ -452,8 +507,9 @@ pub fn is_room_name(name: &[u8]) -> bool {
 }
 
 /// Takes the room `id` if its owner is dead. The lock is held by what is answered. What is not a room of ours, but a
-/// directory that somebody put or mounted there, is never taken: all that is taken is emptied.
-pub fn take_dead(ground: &Ground, id: &CStr) -> Os<Option<LockFd>> {
+/// directory that somebody put or mounted there, is never taken: all that is taken is emptied. Waits for those who look at
+/// the room, until the deadline of the whole reap.
+pub fn take_dead(ground: &Ground, id: &CStr, deadline: Deadline) -> Os<Option<LockFd>> {
     if !is_room_name(id.to_bytes()) {
         return Ok(None);
     }
@@ -471,6 +527,7 @@ pub fn take_dead(ground: &Ground, id: &CStr) -> Os<Option<LockFd>> {
         }
         // A look at whether the owner lives holds it shared for a moment; an owner or another reaper does not share.
         match sys::flock(fd, KeyLockMode::Shared) {
+            Ok(()) if deadline.is_over() => break,
             Ok(()) => sys::sleep(Duration::from_micros(200)),
             Err(libc::EWOULDBLOCK) => return Ok(None),
             Err(e) => return Err(e),
@@ -496,6 +553,37 @@ pub fn is_dead(owners: BorrowedFd, id: &CStr) -> Os<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A sub-room that somebody deletes by hand hides nothing that lies behind it from other processes.
+    #[test]
+    fn a_gap_among_subdirectories_hides_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = std::ffi::CString::new(dir.path().to_str().unwrap()).unwrap();
+        let owners = sys::open(None, &path, Open::Tier).unwrap();
+        let key = Key::new("k").unwrap();
+        for id in ["0123456789abcdee", "0123456789abcdef"] {
+            std::fs::create_dir(dir.path().join(id)).unwrap();
+        }
+        let room = dir.path().join("0123456789abcdef");
+        let below = |path: Path| room.join(std::str::from_utf8(path.as_bytes()).unwrap());
+        for last in [1, 2, 11, 12] {
+            for missing in 0..last {
+                (1..=last)
+                    .filter(|&sub| sub != missing)
+                    .for_each(|sub| std::fs::create_dir(below(sub_room(sub))).unwrap());
+                std::fs::write(below(file(last, b"k")), "").unwrap();
+                std::fs::write(below(file(0, b"k")), "another").unwrap();
+                let at = std::ffi::CString::new(format!("0123456789abcdef/\\{last}/k")).unwrap();
+                let ident = sys::stat(Some(owners.as_fd()), &at).unwrap().ident;
+                let owner = owner_of(owners.as_fd(), &key, ident).unwrap().map(|owner| owner.link);
+                assert_eq!(owner.unwrap().as_c_str(), at.as_c_str(), "{missing} of {last} is missing");
+                let link = link_of(owners.as_fd(), b"0123456789abcdef", &key, ident).unwrap();
+                assert_eq!(link.unwrap().as_c_str(), at.as_c_str(), "{missing} of {last} is missing");
+                std::fs::remove_dir_all(&room).unwrap();
+                std::fs::create_dir(&room).unwrap();
+            }
+        }
+    }
 
     #[test]
     fn a_look_for_an_owners_link_that_fails_is_not_taken_for_its_end() {
