@@ -237,9 +237,12 @@ fn try_once(
     hit
 }
 
-/// Each errno once, and some from then on.
+/// Some once, and some from then on; with `VFS_EVERY_FAULT=1` each in both ways.
 fn ways() -> impl Iterator<Item = (i32, bool)> {
-    ERRNOS.map(|errno| (errno, false)).into_iter().chain([(libc::EIO, true), (NOBODYS, true)])
+    let every = std::env::var_os("VFS_EVERY_FAULT").is_some();
+    let few = [(libc::EIO, false), (libc::ENOSPC, false), (NOBODYS, false), (libc::EIO, true), (NOBODYS, true)];
+    let all = ERRNOS.into_iter().flat_map(|errno| [(errno, false), (errno, true)]);
+    all.filter(move |way| every || few.contains(way))
 }
 
 /// Opening, too: what could not be used is told by its own number.
@@ -280,6 +283,35 @@ fn a_tier_that_cannot_be_opened_is_named_and_no_other() {
         }
         println!("one tier of three that cannot be opened: {points} points");
         assert!(points > 100);
+    });
+}
+
+/// A reap looks into stores of other names too, through the same list read anew. A path that leads to an earlier tier by
+/// then is dropped from it, and what follows has other numbers there.
+#[test]
+fn a_reap_names_a_tier_by_its_own_number() {
+    alone(|ground| {
+        let path = ground.a.with_file_name("switched");
+        std::os::unix::fs::symlink(&ground.b, &path).unwrap();
+        let list = format!("{},{},{}", ground.a.display(), path.display(), ground.c.display());
+        let store = Store::open(options(&list, false)).unwrap();
+        let other = Options { name: Some(b"other"), ..options(&list, false) };
+        Store::open(other).unwrap().store(&key("k"), OLD, Flags::default()).unwrap();
+        let base = Ground::default_store(&ground.c).unwrap().parent().unwrap().join("other");
+        let room = base.join("owners/00000000000000dd");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(base.join("objects")).unwrap();
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&room).unwrap();
+        fs::write(room.join("dead"), "a dead one's").unwrap();
+        fs::hard_link(room.join("dead"), base.join("objects/dead")).unwrap();
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&ground.a, &path).unwrap();
+        let fail = |nth| faults::run_below(&room, nth, libc::EPROTO, true, || store.reap().map(drop));
+        let (answer, _) = fail(1);
+        let words = answer.unwrap_err().to_string();
+        assert!(words.contains(&format!("tier 2 ({})", ground.c.display())), "{words}");
+        assert_eq!(store.reap().ok(), Some(1));
+        fs::remove_file(&path).unwrap();
+        drop(store);
     });
 }
 
