@@ -40,7 +40,7 @@ test:
 loom:
 	RUSTFLAGS="--cfg loom" $(CARGO) test --profile loom --lib orders
 
-# FUZZ_SECONDS=600 for each target from fuzz/corpus on.
+# FUZZ_SECONDS=600 for each target from fuzz/corpus on, and for eight threads against a model.
 fuzz:
 	CARGO="$(CARGO)" sh fuzz/run.sh
 
@@ -150,7 +150,7 @@ help:
 	@echo 'make              build the library and vfsctl: target/release/libvfs.so, libvfs.a, libvfs.rlib, vfsctl'
 	@echo 'make test         run all tests (cargo test)'
 	@echo 'make loom         run what threads share in every order that they can come in'
-	@echo 'make fuzz         fuzz keys, lists of tiers and calls, FUZZ_SECONDS=600 for each'
+	@echo 'make fuzz         fuzz keys, lists of tiers, calls and threads, FUZZ_SECONDS=600 for each'
 	@echo 'make demo         store and read back real files while /dev/shm is full'
 	@echo 'make serve        build target/c/serve, which serves blobs over HTTP (libmicrohttpd)'
 	@echo 'make bench        compare with bare system calls'

@@ -2,11 +2,12 @@
 # Fuzzes each target (or those named) for FUZZ_SECONDS, from the committed corpus on: sh fuzz/run.sh [TARGET...]
 # What is new goes to fuzz/work/TARGET; what fails, to fuzz/artifacts. FUZZ_MINIMIZE=1 instead makes of both the fewest
 # inputs that reach each edge.
+# "threads" is no target of libFuzzer: it is the test of eight threads in tests/model.rs, for as long.
 # With the stable toolchain: libFuzzer comes from the crate, and the flags are those that cargo-fuzz passes.
 set -eu
 cd "$(dirname "$0")"
 seconds=${FUZZ_SECONDS:-600}
-[ $# -gt 0 ] || set -- key tiers calls
+[ $# -gt 0 ] || set -- key tiers calls threads
 host=$(rustc -vV | sed -n 's/^host: //p')
 RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
@@ -21,6 +22,16 @@ in_memory() { unshare -Urm sh -c 'mount -t tmpfs -o size=256m tmpfs "$TMPDIR" &&
 in_memory true 2>/dev/null || in_memory() { "$@"; }
 
 for target; do
+  if [ "$target" = threads ]; then
+    [ -z "${FUZZ_MINIMIZE:-}" ] || continue
+    (
+      cd ..
+      VFS_MODEL_SECONDS=$seconds
+      export VFS_MODEL_SECONDS
+      in_memory ${CARGO:-cargo} test --test model -- --nocapture eight_threads
+    )
+    continue
+  fi
   mkdir -p "corpus/$target" "work/$target" artifacts
   program=$PWD/target/$host/release/$target
   if [ -n "${FUZZ_MINIMIZE:-}" ]; then

@@ -1,6 +1,8 @@
 //! Keys, lists of tiers and sequences of calls that nobody thought of, against a model of each: random ones, the
-//! fuzzer's corpus, and what a few changed bytes make of it. `make fuzz` goes on from there.
+//! fuzzer's corpus, and what a few changed bytes make of it. And the calls of eight threads and their forked children, whose
+//! answers must fit one history. `make fuzz` goes on from there.
 mod fuzzed;
+mod history;
 
 use proptest::prelude::*;
 use std::path::Path;
@@ -57,6 +59,13 @@ fn corpus(target: &str, times: usize, run: fn(&[u8])) {
 #[test]
 fn any_sequence_of_calls_agrees_with_a_map() {
     random(500, 60, fuzzed::calls);
+}
+
+/// `VFS_MODEL_SECONDS`, 20 unless told, and `VFS_MODEL_SEED`: see `tests/history/mod.rs`.
+#[test]
+fn eight_threads_and_their_children_see_one_history() {
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
+    history::run();
 }
 
 #[test]

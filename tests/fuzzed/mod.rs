@@ -42,7 +42,7 @@ fn mark_errno() {
     unsafe { *libc::__errno_location() = ERRNO_MARK }
 }
 
-fn last_error() -> String {
+pub fn last_error() -> String {
     // SAFETY: NUL-terminated, until the next failure of this thread.
     unsafe { CStr::from_ptr(vfs_last_error()) }.to_str().expect("the last error is UTF-8").into()
 }
@@ -58,7 +58,7 @@ fn check_call(function: &str, status: i32) {
     }
 }
 
-fn options(name: Option<&CStr>, tiers: &CStr, flags: u32) -> vfs_options_t {
+pub fn options(name: Option<&CStr>, tiers: &CStr, flags: u32) -> vfs_options_t {
     vfs_options_t {
         struct_size: size_of::<vfs_options_t>() as u32,
         flags,
@@ -69,12 +69,12 @@ fn options(name: Option<&CStr>, tiers: &CStr, flags: u32) -> vfs_options_t {
     }
 }
 
-fn new_stat() -> vfs_stat_t {
+pub fn new_stat() -> vfs_stat_t {
     let struct_size = size_of::<vfs_stat_t>() as u32;
     vfs_stat_t { struct_size, flags: 0, size: 0, stored_at_ns: 0, id: 0, tier: 0, reserved: 0 }
 }
 
-fn new_tier_stat() -> vfs_tier_stat_t {
+pub fn new_tier_stat() -> vfs_tier_stat_t {
     // SAFETY: valid when zero.
     let zero: vfs_tier_stat_t = unsafe { std::mem::zeroed() };
     vfs_tier_stat_t { struct_size: size_of::<vfs_tier_stat_t>() as u32, ..zero }
@@ -87,13 +87,13 @@ fn c_string(bytes: &[u8]) -> CString {
 }
 
 /// What a list of tiers has for a directory.
-fn tier_of(dir: &Path) -> String {
+pub fn tier_of(dir: &Path) -> String {
     let dir = dir.to_str().expect("a path of text");
     dir.replace('%', "%25").replace(',', "%2C").replace('?', "%3F")
 }
 
 /// All keys of a store, as a listing tells them.
-fn listed(store: *mut vfs_t) -> Vec<Vec<u8>> {
+pub fn listed(store: *mut vfs_t) -> Vec<Vec<u8>> {
     let (mut list, mut keys) = (null_mut(), Vec::new());
     is!(vfs_list_open(store, &mut list), 0);
     loop {
@@ -114,7 +114,7 @@ fn listed(store: *mut vfs_t) -> Vec<Vec<u8>> {
 }
 
 /// Nothing of ours may lie on a tier but the empty lock file, and no owner's room (in `vfs1-UID/NAME/owners`).
-fn assert_nothing_left(tier: &Path) {
+pub fn assert_nothing_left(tier: &Path) {
     fn walk(dir: &Path, depth: usize, left: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(dir).expect("a directory of ours") {
             let entry = entry.expect("its entry");
@@ -132,6 +132,6 @@ fn assert_nothing_left(tier: &Path) {
     assert!(left.is_empty(), "left behind: {left:?}");
 }
 
-fn open_descriptors() -> usize {
+pub fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").expect("the list of descriptors").count()
 }
