@@ -30,6 +30,11 @@ fn a_name_that_another_user_took_costs_that_tier_only() {
 }
 
 #[test]
+fn root_of_a_user_namespace_is_another_user() {
+    run_as_root("privacy", "namespace-root");
+}
+
+#[test]
 fn two_users_have_two_stores() {
     run_as_root("privacy", "two-users");
 }

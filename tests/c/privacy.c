@@ -207,6 +207,47 @@ static void planted(void)
     }
 }
 
+/* ---- root of a user namespace shares a tier with root of the machine ---- */
+
+static void as_namespace_root(void *arg)
+{
+    (void)arg;
+    become(VICTIM);
+    if (unshare(CLONE_NEWUSER) != 0 || put_text("/proc/self/setgroups", "deny") != 0 ||
+        put_text("/proc/self/uid_map", say("0 %d 1", VICTIM)) != 0 || put_text("/proc/self/gid_map", say("0 %d 1", VICTIM)) != 0) {
+        skipped("no user namespace here: %s", strerror(errno));
+        return;
+    }
+    CHECK_INT(geteuid(), 0);
+    vfs_t *s = open_on(tiers);
+    CHECK_ABSENT(s, "k");
+    CHECK_IS(vfs_remove(s, "k"), VFS_ERR_NOT_FOUND);
+    CHECK_OK(vfs_reap(s, NULL));
+    CHECK_INT(listed_all(s), 0);
+    CHECK_OK(put(s, "k", 300, 2, 0));
+    CHECK_INT(tier_of(s, "k"), 1);
+    CHECK_VALUE(s, "k", 300, 2);
+    CHECK(!(tier_stat(s, 0).flags & VFS_TIER_USABLE));
+    QUIET(vfs_close(s));
+}
+
+static void namespace_root(void)
+{
+    two_tiers();
+    static const mode_t modes[] = {0700, 0755, 0777};
+    for (unsigned i = 0; i < 3; i++) {
+        vfs_t *s = open_on(A);
+        CHECK_OK(put(s, "k", 300, 1, VFS_PERSIST));
+        SYS(chmod(own_tier_dir(A, 0), modes[i]));
+        JOIN(start_child(as_namespace_root, NULL));
+        SYS(chmod(own_tier_dir(A, 0), 0700));
+        CHECK_VALUE(s, "k", 300, 1);
+        CHECK_OK(vfs_remove(s, "k"));
+        QUIET(vfs_close(s));
+        remove_tree(own_tier_dir(B, 0));
+    }
+}
+
 /* ---- modes ---- */
 
 static void check_mode(const char *path, const char *inside, const struct stat *st, void *arg)
@@ -409,7 +450,7 @@ int main(int argc, char **argv)
         int root;
     } modes[] = {
         {"planted", planted, 1}, {"modes", modes_of_files, 0}, {"two-users", two_users, 1},
-        {"set-uid", set_uid, 1}, {"in-set-uid", in_set_uid, 0},
+        {"set-uid", set_uid, 1}, {"in-set-uid", in_set_uid, 0}, {"namespace-root", namespace_root, 1},
     };
     start(argc, argv);
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {
