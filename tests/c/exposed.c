@@ -149,7 +149,18 @@ static void check_unusable(vfs_t *s, uint32_t index)
     CHECK_INT(stat.last_errno, EPERM);
 }
 
-/* A volume that is the first tier, or the second; processes of before and of afterwards. */
+static struct {
+    vfs_t *store;
+    const char *tier, *found;
+} inherited;
+
+static void forked(void *arg)
+{
+    (void)arg;
+    check_hidden(inherited.store, "owned", inherited.tier, inherited.found, 0);
+}
+
+/* A volume that is the first tier, or the second; processes of before and of afterwards, and forked ones. */
 static void fs_group(void)
 {
     two_tiers();
@@ -168,6 +179,10 @@ static void fs_group(void)
         as_kubelet(volume, read_only);
 
         /* at once, by each of them; the value that is there and no other */
+        inherited.store = idle;
+        inherited.tier = volume;
+        inherited.found = found;
+        JOIN(start_child(forked, NULL));
         check_hidden(old, "kept", volume, found, 1);
         check_hidden(reader, "owned", volume, found, 0);
         check_hidden(idle, "owned", volume, found, 1);
