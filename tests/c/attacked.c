@@ -1532,7 +1532,7 @@ static void hints_are_told(void)
     CHECK_INT(tier_of(store, "k"), 3);
     for (unsigned i = 0; i < 3; i++) {
         CHECK_INT(tier_stat(store, i).refused, 1);
-        CHECK_INT(tier_stat(store, i).last_errno, i == 1 ? ENOENT : ENOSPC);
+        CHECK_INT(tier_stat(store, i).last_errno, i == 1 ? ENOENT : EDQUOT);
     }
     CHECK_INT(tier_stat(store, 3).refused, 0);
     CHECK_INT(heard, 3);
