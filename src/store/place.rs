@@ -5,6 +5,7 @@ use super::{Flags, Inner};
 use crate::error::{Code, Error, Fault, Result};
 use crate::key::Key;
 use crate::options::Level;
+use crate::sys::Deadline;
 use crate::tier::any::{AnyTier, Draft};
 use crate::tier::{Publish, Tier};
 
@@ -130,9 +131,12 @@ impl<'a> Placement<'a> {
     pub fn publish(&mut self, mut index: usize, mut draft: Draft, fill: &mut Fill) -> Result<()> {
         let inner = self.inner;
         let mut lost = 0;
+        let mut patience = PATIENCE; // of all tries together
         loop {
             let published = {
-                let lock = inner.stack.lock(self.key, PATIENCE)?;
+                let waiting = Deadline::after(patience);
+                let lock = inner.stack.lock(self.key, patience)?;
+                patience = waiting.left();
                 inner.check_change()?; // under the lock, so that a shutdown that waits for it sees all
                 let published = inner.stack.publish(&lock, index, &mut draft, self.key, self.how);
                 published.map_err(|error| inner.note_failed(error))?
