@@ -156,10 +156,11 @@ impl Probe<'_> {
 
     /// Whether these of the odd names are listed, and nothing else.
     fn check_listing(&self, made: &[bool; ODD_NAMES.len()]) -> Result<(), Fault> {
-        let listing = |e| Fault::os(e, "listing a new owner directory");
+        const LISTING: &str = "listing a new owner directory";
+        let listing = |e| if e == libc::ENOMEM { Fault::memory(LISTING) } else { Fault::os(e, LISTING) };
         let mut missing = *made;
         let mut other = false;
-        let mut names = Names::open(self.dir, c".").map_err(listing)?;
+        let mut names = Names::open_for_few(self.dir, c".").map_err(listing)?;
         while let Some(name) = names.next().map_err(listing)? {
             match ODD_NAMES.iter().position(|&odd| odd == name) {
                 Some(at) if made[at] => missing[at] = false,
