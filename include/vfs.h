@@ -97,9 +97,15 @@
  *   used, not later: blobs stored then could not be read. Umasks that leave those do no harm.
  *
  * - If the clock is set back, a blob that a process with fewer tiers stored below another's may be
- *   taken for what that one replaced, and go with it. So it may within one second on a filesystem
- *   that keeps times in whole seconds (ext4 with inodes of 128 bytes), where two blobs that a key
- *   has within a second may also have one id.
+ *   taken for what that one replaced, and go with it.
+ *
+ * - A filesystem may keep no times beyond some year (ext4 with inodes of 128 bytes: 2038). Blobs
+ *   that are stored there later have the time 0, not known. No blob is removed because of such a
+ *   time. If a process is killed while a replace of its moves a key to or from such a tier, the
+ *   old value may therefore reappear when the new one is removed with its owner.
+ *
+ * - Where a filesystem keeps times in whole seconds and its inodes have no generations, two blobs
+ *   that a key has within two seconds may have one id. ext2, ext3 and ext4 have generations.
  *
  * - Where lists of tiers differ: if a process is killed while a replace of its moves a key to an
  *   upper tier, and one that has that tier alone then removes the key, or reaps, the value that was
@@ -384,7 +390,10 @@ typedef struct vfs_stat_t {
   uint32_t flags;
   /** Bytes. */
   uint64_t size;
-  /** When it was stored, in nanoseconds since the Unix epoch, by the clock of the host. */
+  /**
+   * When it was stored, in nanoseconds since the Unix epoch, by the clock of the host. 0 if that
+   * is not known, since the filesystem did not keep it.
+   */
   uint64_t stored_at_ns;
   /** Differs between any two blobs that a key ever held: same key and same id, same bytes. */
   uint64_t id;

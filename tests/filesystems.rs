@@ -22,3 +22,12 @@ c_tests! {
     names_of_removed_files_are_no_blobs: "odd_names" "of-removed-files";
     a_real_filesystem_without_case_refuses: "odd_names" "ntfs";
 }
+
+c_tests! {
+    coarse_times_destroy_nothing_and_hide_nothing: "odd_times" "granularities";
+    clamped_times_destroy_nothing: "odd_times" "clamped";
+    times_that_are_clamped_from_now_on: "odd_times" "clamped-later";
+    times_that_leave_what_was_tried: "odd_times" "clamped-in-a-century";
+    a_tier_that_keeps_no_times_refuses: "odd_times" "kept-not-at-all";
+    a_real_filesystem_of_whole_seconds: "odd_times" "ext4";
+}

@@ -509,7 +509,7 @@ class Stat:
     """What is known of one blob."""
 
     size: int
-    stored_at_ns: int  # since the Unix epoch
+    stored_at_ns: int  # since the Unix epoch; 0 if not known
     id: int  # differs between any two blobs that a key ever held
     tier: int  # where it lies: an index of Store.tiers()
     owned: bool  # by the Store that was asked

@@ -174,7 +174,8 @@ pub struct vfs_stat_t {
     pub flags: u32,
     /// Bytes.
     pub size: u64,
-    /// When it was stored, in nanoseconds since the Unix epoch, by the clock of the host.
+    /// When it was stored, in nanoseconds since the Unix epoch, by the clock of the host. 0 if that
+    /// is not known, since the filesystem did not keep it.
     pub stored_at_ns: u64,
     /// Differs between any two blobs that a key ever held: same key and same id, same bytes.
     pub id: u64,

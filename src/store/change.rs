@@ -3,7 +3,6 @@
 use super::stack::{KeyLock, Stack, TWIN};
 use crate::error::{Code, Error, Fault, Result};
 use crate::key::Key;
-use crate::sys;
 use crate::tier::any::Draft;
 use crate::tier::dir::Ground;
 use crate::tier::{Found, Publish, Tier};
@@ -107,7 +106,7 @@ impl Stack {
             return Err(error);
         }
         if visible.is_some_and(|visible| self.is_above(visible, at)) {
-            let _ = draft.stamp(sys::clock_ns(libc::CLOCK_REALTIME)); // with the older time until here
+            let _ = draft.stamp(); // with the older time until here
         }
         if let Some(replaced) = &all[at] {
             tier.release(hold, key, replaced);
@@ -134,11 +133,11 @@ impl Stack {
         all: &[Option<Found>],
     ) -> std::result::Result<(), Fault> {
         let Some(visible) = visible.filter(|&visible| visible != at) else {
-            return draft.stamp(sys::clock_ns(libc::CLOCK_REALTIME));
+            return draft.stamp();
         };
         let old = all[visible].map_or(0, |found| found.stored_at_ns);
         match self.is_above(visible, at) {
-            true => draft.stamp(old.saturating_sub(1)),
+            true => draft.stamp_before(old),
             false => draft.stamp_after(old),
         }
     }
@@ -208,8 +207,9 @@ impl Stack {
             && self.dirs().map(|(index, _)| index).take_while(|&index| index < at).all(|index| all[index].is_none())
         {
             for index in (at + 1..self.layers.len()).rev().filter(|&index| Some(index) != self.memory) {
-                // What a killed replace left is older; a newer one was stored by somebody who does not share this tier.
-                if all[index].is_some_and(|below| below.stored_at_ns < ours.stored_at_ns) {
+                // What a killed replace left is certainly older. Anything else was stored by somebody who does not share
+                // this tier, or may have been.
+                if all[index].is_some_and(|below| below.is_older_than(&ours)) {
                     self.clear(&lock, key, &all, index)?;
                 }
             }

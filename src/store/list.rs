@@ -134,6 +134,19 @@ impl List {
                 Err(fault) => self.fault = self.fault.or(Some((other, fault))),
                 Ok(None) => {}
                 Ok(Some(found)) if other == index => {
+                    let found = match found.is_coarse() {
+                        // What tells it from an earlier blob is asked of the open file.
+                        true => match stack.layers[other].tier.find(key) {
+                            Ok(Some(blob)) => blob.found(),
+                            Ok(None) => return Ok(None),
+                            Err(fault) if fault.is_final() => return Err(stack.error(other, fault)),
+                            Err(fault) => {
+                                self.fault = self.fault.or(Some((other, fault)));
+                                return Ok(None);
+                            }
+                        },
+                        false => found,
+                    };
                     return self.inner.stat(index, key, &found, Orphans::Of(&self.dead)).map(Some);
                 }
                 Ok(Some(_)) => return Ok(None),

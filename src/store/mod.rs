@@ -52,7 +52,7 @@ pub struct Flags {
 pub struct Stat {
     /// In bytes.
     pub size: u64,
-    /// Since the Unix epoch.
+    /// Since the Unix epoch; 0 if it is not known, since the filesystem did not keep it.
     pub stored_at_ns: u64,
     /// Differs between any two blobs that a key ever held.
     pub id: u64,
@@ -197,7 +197,7 @@ impl Inner {
     fn stat(&self, index: usize, key: &Key, found: &Found, orphans: Orphans) -> Result<Stat> {
         let mut stat = Stat {
             size: found.size,
-            stored_at_ns: found.stored_at_ns,
+            stored_at_ns: found.known_time_ns(),
             id: found.id(),
             tier: index as u32,
             ..Stat::default()
@@ -330,7 +330,11 @@ impl Store {
 
     /// What is known of the blob.
     pub fn stat(&self, key: &Key) -> Result<Stat> {
-        let (index, found) = self.inner.look(key)?;
+        let (index, found) = match self.inner.look(key)? {
+            // What tells it from an earlier blob is asked of the open file.
+            (_, found) if found.is_coarse() => self.inner.find(key).map(|(index, blob)| (index, blob.found()))?,
+            seen => seen,
+        };
         self.inner.stat(index, key, &found, Orphans::Ask)
     }
 

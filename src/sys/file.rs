@@ -259,6 +259,17 @@ pub fn set_mode(fd: BorrowedFd, mode: u32) -> Os<()> {
     retry_on("fchmod", on_fd(fd), || unsafe { libc::fchmod(fd.as_raw_fd(), mode) }).map(drop)
 }
 
+/// The generation of a file's inode, which differs between two files that had one inode number.
+pub fn generation(fd: BorrowedFd) -> Os<u32> {
+    const FS_IOC_GETVERSION: libc::Ioctl = libc::_IOR::<libc::c_long>(b'v' as u32, 1);
+    let mut generation = [0u32; 2]; // the kernel writes an int, though it is declared as a long
+    // SAFETY: as large as what the call may write.
+    retry_on("ioctl", on_fd(fd), || unsafe {
+        libc::ioctl(fd.as_raw_fd(), FS_IOC_GETVERSION, generation.as_mut_ptr())
+    })?;
+    Ok(generation[0])
+}
+
 /// Sets the time of the last write.
 pub fn set_modified(fd: BorrowedFd, at_ns: u64) -> Os<()> {
     let keep = libc::timespec { tv_sec: 0, tv_nsec: libc::UTIME_OMIT };

@@ -72,24 +72,27 @@ impl Draft {
         }
     }
 
-    /// Sets its time.
-    pub fn stamp(&self, at_ns: u64) -> Result<(), Fault> {
+    /// Sets its time to now.
+    pub fn stamp(&self) -> Result<(), Fault> {
         match self {
-            Draft::Dir(draft) => {
-                crate::sys::set_modified(draft.file.as_fd(), at_ns).map_err(|e| Fault::os(e, "stamping a blob"))
-            }
+            Draft::Dir(draft) => draft.stamp(),
             Draft::Memory(_) => Ok(()), // gets its time when it is published
         }
     }
 
-    /// Sets its time to now, and in any case later than `old`: as the filesystem keeps it, which may be in whole seconds.
-    pub fn stamp_after(&self, old: u64) -> Result<(), Fault> {
-        self.stamp(crate::sys::clock_ns(libc::CLOCK_REALTIME).max(old.saturating_add(1)))?;
-        let Draft::Dir(draft) = self else { return Ok(()) };
-        let kept = crate::sys::stat_fd(draft.file.as_fd()).map_err(|e| Fault::os(e, "stamping a blob"))?;
-        match kept.modified_ns <= old {
-            true => self.stamp(old.saturating_add(1_000_000_000)),
-            false => Ok(()),
+    /// Sets its time to one that is certainly older than `old_ns`.
+    pub fn stamp_before(&self, old_ns: u64) -> Result<(), Fault> {
+        match self {
+            Draft::Dir(draft) => draft.stamp_before(old_ns),
+            Draft::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Sets its time to now, and in any case so that `old_ns` is certainly older.
+    pub fn stamp_after(&self, old_ns: u64) -> Result<(), Fault> {
+        match self {
+            Draft::Dir(draft) => draft.stamp_after(old_ns),
+            Draft::Memory(_) => Ok(()),
         }
     }
 }

@@ -26,6 +26,7 @@ impl Bytes {
             size: self.block.len() as u64,
             stored_at_ns: self.stored_at_ns,
             has_owner: !self.persistent,
+            generation: 0,
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod any;
 pub mod dir;
 pub mod memory;
+mod time;
 
 use crate::error::Fault;
 use crate::key::Key;
@@ -18,13 +19,15 @@ pub struct Found {
     pub stored_at_ns: u64,
     /// An owner holds on to it; without one it is persistent.
     pub has_owner: bool,
+    /// Of the inode, where its number may have come back within the time's granularity; else 0. Only `find` tells it.
+    pub generation: u32,
 }
 
 impl Found {
     /// A number that differs between any two blobs that a key ever held: which file it is and when it was written.
     pub fn id(&self) -> u64 {
         let mut id = self.ident.ino ^ self.ident.dev.rotate_left(40);
-        for part in [self.stored_at_ns, self.size] {
+        for part in [self.stored_at_ns, self.size ^ u64::from(self.generation) << 32] {
             // One round of splitmix64 for each part.
             id = (id ^ part).wrapping_add(0x9E37_79B9_7F4A_7C15);
             id = (id ^ (id >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -32,6 +35,21 @@ impl Found {
             id ^= id >> 31;
         }
         id
+    }
+
+    /// When it was stored; 0 where the filesystem did not keep that.
+    pub fn known_time_ns(&self) -> u64 {
+        if time::is_known(self.stored_at_ns) { self.stored_at_ns } else { 0 }
+    }
+
+    /// Whether its time alone does not tell it from an earlier blob that had its inode's number.
+    pub fn is_coarse(&self) -> bool {
+        time::is_coarse(self.stored_at_ns)
+    }
+
+    /// Whether it is certainly older than another blob. By times that a filesystem did not keep nothing is.
+    pub fn is_older_than(&self, other: &Found) -> bool {
+        time::is_older(self.stored_at_ns, other.stored_at_ns)
     }
 }
 

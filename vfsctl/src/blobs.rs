@@ -41,7 +41,13 @@ pub fn ls(context: &Context, keys_alone: bool) -> Answer {
         }
     } else {
         let row = |blob: Blob| {
-            vec![show::size(blob.size), show::age(blob.age_ms), blob.state.name().into(), blob.dir, blob.key]
+            vec![
+                show::size(blob.size),
+                blob.age_ms.map_or("-".into(), show::age),
+                blob.state.name().into(),
+                blob.dir,
+                blob.key,
+            ]
         };
         let rows: Vec<_> = blobs.map(row).collect();
         if !rows.is_empty() {
@@ -81,7 +87,10 @@ pub fn stat(context: &Context, keys: &[OsString]) -> Answer {
             writeln!(out, "  size: {} ({} bytes)", show::size(blob.size), blob.size)?;
             writeln!(out, " state: {}", blob.state.meaning())?;
             writeln!(out, "  tier: {} ({})", blob.tier, blob.dir)?;
-            writeln!(out, "stored: {}, {}", blob.stored_at, ago(blob.age_ms))?;
+            match (&blob.stored_at, blob.age_ms) {
+                (Some(at), Some(age)) => writeln!(out, "stored: {at}, {}", ago(age))?,
+                _ => writeln!(out, "stored: at a time that the filesystem did not keep")?,
+            }
             writeln!(out, "    id: {}", blob.id)?;
         }
         told += 1;

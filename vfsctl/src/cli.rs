@@ -26,8 +26,8 @@ JSON:
                \"persistent\": it lives until it is removed;
                \"orphan\": its owner is dead, and the next reap removes it
     tier, dir  where it lies: the number of the tier, its directory
-    stored_at  such as \"2026-11-22T22:16:40.123456789Z\"
-    age_ms     how long ago that was
+    stored_at  such as \"2026-11-22T22:16:40.123456789Z\"; null if the filesystem did not keep it
+    age_ms     how long ago that was; null too
     id         16 hexadecimal digits; same key and same id, same bytes
 
 Exit status:

@@ -173,8 +173,9 @@ pub struct Blob {
     pub state: State,
     pub tier: u32,
     pub dir: String,
-    pub stored_at: String,
-    pub age_ms: u64,
+    /// `None`, as the age, where the filesystem did not keep it.
+    pub stored_at: Option<String>,
+    pub age_ms: Option<u64>,
     /// In hexadecimal: as a number it is more than JSON's readers can be trusted with.
     pub id: String,
 }
@@ -182,8 +183,8 @@ pub struct Blob {
 impl Blob {
     /// `dirs`: where each tier lies.
     pub fn new(key: &[u8], stat: &Stat, dirs: &[String]) -> Blob {
-        let stored_at = UNIX_EPOCH + Duration::from_nanos(stat.stored_at_ns);
-        let age = SystemTime::now().duration_since(stored_at).unwrap_or_default();
+        let stored_at = (stat.stored_at_ns != 0).then(|| UNIX_EPOCH + Duration::from_nanos(stat.stored_at_ns));
+        let age = |at| SystemTime::now().duration_since(at).unwrap_or_default().as_millis();
         Blob {
             key: text(key),
             size: stat.size,
@@ -194,8 +195,8 @@ impl Blob {
             },
             tier: stat.tier,
             dir: dirs.get(stat.tier as usize).cloned().unwrap_or_default(),
-            stored_at: humantime::format_rfc3339_nanos(stored_at).to_string(),
-            age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            stored_at: stored_at.map(|at| humantime::format_rfc3339_nanos(at).to_string()),
+            age_ms: stored_at.map(|at| u64::try_from(age(at)).unwrap_or(u64::MAX)),
             id: format!("{:016x}", stat.id),
         }
     }
@@ -247,6 +248,16 @@ mod tests {
         for bad in ["a\\b", "\\x", "\\xg0", "\\x2f", "\\x1b", "\\x+1", ""] {
             assert!(matches!(key(OsStr::new(bad)), Err(Failure::Said(2, _))), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_time_that_is_not_known_is_told_as_null() {
+        let blob = |stored_at_ns| Blob::new(b"k", &Stat { stored_at_ns, ..Stat::default() }, &[]);
+        let json = serde_json::to_value(blob(0)).unwrap();
+        assert!(json["stored_at"].is_null() && json["age_ms"].is_null());
+        let json = serde_json::to_value(blob(1_000_000_000_000_000_001)).unwrap();
+        assert_eq!(json["stored_at"], "2001-09-09T01:46:40.000000001Z");
+        assert!(json["age_ms"].is_u64());
     }
 
     #[test]

@@ -29,7 +29,10 @@ impl Tier for DirTier {
             Ok(file) => file,
             Err(e) => return absent_in(ground.objects.as_fd(), key.as_c_str(), e, opening),
         };
-        let found = ground.found(&sys::stat_fd(file.as_fd()).map_err(|e| Fault::os(e, opening))?)?;
+        let mut found = ground.found(&sys::stat_fd(file.as_fd()).map_err(|e| Fault::os(e, opening))?)?;
+        if found.is_coarse() {
+            found.generation = sys::generation(file.as_fd()).unwrap_or(0); // most filesystems in user space have none
+        }
         let file = match found.size {
             ..LONG_TO_READ => BlobFd::Brief(file),
             _ => BlobFd::noted(file).map_err(|_| Fault::memory(opening))?,

@@ -4,6 +4,7 @@ use super::room::{self, Room};
 use crate::error::{Code, Fault};
 use crate::key::Key;
 use crate::sys::{self, Kin, Shared};
+use crate::tier::time;
 use std::os::fd::AsFd;
 
 pub struct Draft {
@@ -61,6 +62,58 @@ impl Draft {
         if std::mem::take(&mut self.changing) {
             self.budget.end_change();
         }
+    }
+
+    /// Sets its time to now. Where the filesystem does not keep that, it is not known.
+    pub fn stamp(&self) -> Result<(), Fault> {
+        let now = sys::clock_ns(libc::CLOCK_REALTIME);
+        let kept = self.set_time(now)?;
+        self.keep_or_forget(now, kept)
+    }
+
+    /// Sets its time to now, and in any case so that `old_ns` is certainly older, if that is known.
+    pub fn stamp_after(&self, old_ns: u64) -> Result<(), Fault> {
+        if !time::is_known(old_ns) {
+            return self.stamp();
+        }
+        let mut at = time::later(old_ns, sys::clock_ns(libc::CLOCK_REALTIME));
+        let mut kept = self.set_time(at)?;
+        if !time::is_older(old_ns, kept) {
+            at = time::coarsely_later(old_ns);
+            kept = self.set_time(at)?;
+        }
+        self.keep_or_forget(at, kept)
+    }
+
+    /// Sets its time to one that is certainly older than `old_ns`, if that is known: until the old blob is gone.
+    pub fn stamp_before(&self, old_ns: u64) -> Result<(), Fault> {
+        if !time::is_known(old_ns) {
+            return self.stamp();
+        }
+        for at in [time::earlier(old_ns), time::coarsely_earlier(old_ns), time::earliest()] {
+            if time::is_older(self.set_time(at)?, old_ns) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets its time, and answers what the filesystem kept of it.
+    fn set_time(&self, at_ns: u64) -> Result<u64, Fault> {
+        let stamping = |e| Fault::os(e, "stamping a blob");
+        sys::set_modified(self.file.as_fd(), at_ns).map_err(stamping)?;
+        if at_ns <= self.room.exact_until_ns {
+            return Ok(at_ns);
+        }
+        Ok(sys::stat_fd(self.file.as_fd()).map_err(stamping)?.modified_ns)
+    }
+
+    fn keep_or_forget(&self, set_ns: u64, kept_ns: u64) -> Result<(), Fault> {
+        if time::is_kept(set_ns, kept_ns) {
+            return Ok(());
+        }
+        let random = sys::random().map_err(|e| Fault::os(e, "stamping a blob"))?;
+        self.set_time(time::unknown(random)).map(drop)
     }
 
     /// Its name in the room.

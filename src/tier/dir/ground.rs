@@ -361,7 +361,7 @@ fn found(meta: &Meta) -> Result<Found, Fault> {
         return Err(Fault::os(libc::EINVAL, "looking at a blob: not a regular file"));
     }
     let has_owner = meta.links > 1;
-    Ok(Found { ident: meta.ident, size: meta.size, stored_at_ns: meta.modified_ns, has_owner })
+    Ok(Found { ident: meta.ident, size: meta.size, stored_at_ns: meta.modified_ns, has_owner, generation: 0 })
 }
 
 /// A name that the filesystem cannot have is not there either.

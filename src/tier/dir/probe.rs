@@ -4,6 +4,7 @@ use super::ground::{Ground, Path, path};
 use crate::error::Fault;
 use crate::key::KEY_MAX;
 use crate::sys::{self, Names, Open, Os};
+use crate::tier::time;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -11,6 +12,7 @@ const LINKS: &str = "trying links and renames on the filesystem";
 const LINKS_ACROSS: &str =
     "trying a link between directories, which a sandbox (Landlock: the right to refer) or a project quota may forbid";
 
+const TIMES: &str = "trying whether the filesystem keeps the time that a file is given";
 const CASE: &str = "trying names: on this filesystem, letters of another case make the same name";
 const TAIL: &str = "trying names: on this filesystem, a dot or a space at the end makes no other name";
 const NORMALIZATION: &str = "trying names: on this filesystem, names that differ in Unicode normalization are the same";
@@ -48,6 +50,8 @@ const OTHER_LETTERS: [(&CStr, &str); 2] = [(CAPITAL, CASE), (DECOMPOSED, NORMALI
 pub struct Probed {
     /// The process's umask takes bits of 0600 from new files: give them back.
     pub fix_mode: bool,
+    /// All times up to this one are kept to the nanosecond; 0: not even those of today.
+    pub exact_until_ns: u64,
 }
 
 /// The name that the owner `id` uses in `objects/` while it tries links. No key is that, and no other owner uses it.
@@ -74,9 +78,12 @@ pub fn probe(ground: &Ground, id: &[u8], dir: BorrowedFd) -> Result<Probed, Faul
     let file = sys::open(Some(dir), PROBE, Open::New).map_err(|e| Fault::os(e, LINKS))?;
     let outer_capital = path(&[b"\\", id, b"P"]);
     let probe = Probe { dir, objects: ground.objects.as_fd(), outer: outer_name(id), outer_capital, file };
-    let tried = probe.links().and_then(|()| probe.names());
+    let tried = probe.times().and_then(|exact_until_ns| {
+        probe.links()?;
+        Ok(Probed { fix_mode: probe.names()? != 0o600, exact_until_ns })
+    });
     match tried {
-        Ok(mode) => Ok(Probed { fix_mode: mode != 0o600 }),
+        Ok(probed) => Ok(probed),
         Err(fault) => {
             probe.clean_up();
             Err(fault)
@@ -96,6 +103,27 @@ struct Probe<'a> {
 }
 
 impl Probe<'_> {
+    /// Finds out how the filesystem keeps times. Answers until when it keeps them exactly; 0 where it does not.
+    fn times(&self) -> Result<u64, Fault> {
+        let kept = |at| {
+            let kept = sys::set_modified(self.file.as_fd(), at).and_then(|()| sys::stat_fd(self.file.as_fd()));
+            kept.map(|meta| meta.modified_ns).map_err(|e| Fault::os(e, TIMES))
+        };
+        let now = sys::clock_ns(libc::CLOCK_REALTIME);
+        for years in [100, 1] {
+            let far = time::years_after(now, years);
+            if kept(far)? == far {
+                return Ok(far);
+            }
+        }
+        // What it must keep all the same is the time that says that a time is not known.
+        let unknown = time::unknown(now);
+        match time::is_kept(unknown, kept(unknown)?) {
+            true => Ok(0),
+            false => Err(Fault::os(libc::EOPNOTSUPP, TIMES)),
+        }
+    }
+
     /// Links and renames between the two directories as publishing does. Two names must be one inode with two links at once:
     /// whose a blob is is told by that. A filesystem that knows files by their paths, as many in user space do, says of two
     /// links that they are two files, or knows of the second one late.

@@ -34,6 +34,8 @@ pub struct Room {
     drafts: Mutex<Vec<(Key, u32)>>,
     /// The process's umask takes bits of 0600 from new files: give them back.
     fix_mode: bool,
+    /// The filesystem keeps all times up to this one to the nanosecond; 0: not even those of today.
+    pub exact_until_ns: u64,
 }
 
 /// The path of a key's file in a room: sub-room 0 is the room itself.
@@ -73,10 +75,10 @@ impl Room {
                 Ok(Some(dir)) => {
                     let using = |e| Fault::os(e, "using a room");
                     let probed = dir.borrow().map_err(using).and_then(|dir| probe(ground, id.as_bytes(), dir));
-                    let Probed { fix_mode } = probed.inspect_err(|_| remove_refused(owners, &id))?;
+                    let Probed { fix_mode, exact_until_ns } = probed.inspect_err(|_| remove_refused(owners, &id))?;
                     let (subs, links) = (AtomicU32::new(0), AtomicU64::new(0));
                     let drafts = Mutex::new(Vec::new());
-                    let room = Room { dir, id, ground: ground.clone(), subs, links, drafts, fix_mode };
+                    let room = Room { dir, id, ground: ground.clone(), subs, links, drafts, fix_mode, exact_until_ns };
                     return Shared::try_new(room).map_err(|_| Fault::memory("making a room"));
                 }
                 // Who has it may have looked only whether its owner lives, and will not remove it.
