@@ -5,6 +5,7 @@ use super::names::is_of_removed_file;
 use super::{DirTier, GROUND_TRIES, Hold};
 use crate::error::Fault;
 use crate::key::Key;
+use crate::sys::sync::atomic::Ordering::Relaxed;
 use crate::sys::{self, BlobFd, KeyLockMode, Open, Region};
 use crate::tier::{Blob, Found, Publish, Tier};
 use std::os::fd::AsFd;
@@ -188,6 +189,9 @@ impl Tier for DirTier {
             },
             Publish { over: true, persist: true } => sys::rename(room, from, objects, to),
         };
+        if published == Err(libc::EXDEV) {
+            draft.room.links_refused.store(true, Relaxed);
+        }
         published.map_err(publishing).inspect_err(|_| draft.end_change())?;
         draft.published = true;
         draft.budget.published(draft.charged, draft.len, how.persist);

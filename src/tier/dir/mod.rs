@@ -241,6 +241,7 @@ impl DirTier {
         let here = |room: &Shared<Room>| room.ground.owners_ident == ground.owners_ident;
         if let Some(at) = rooms.iter().position(|room| room.as_ref().is_some_and(here)) {
             rooms[..=at].rotate_right(1);
+            rooms[0].as_ref().map_or(Ok(()), |room| room.check_links())?;
         } else {
             forget_lost(rooms);
             let room = Room::make(ground)?;

@@ -91,6 +91,16 @@ pub fn probe(ground: &Ground, id: &[u8], dir: BorrowedFd) -> Result<Probed, Faul
     }
 }
 
+/// Tries links alone, in the directory of an owner that uses it already.
+pub fn probe_links(ground: &Ground, id: &[u8], dir: BorrowedFd) -> Result<(), Fault> {
+    let file = sys::open(Some(dir), PROBE, Open::New).map_err(|e| Fault::os(e, LINKS))?;
+    let outer_capital = path(&[b"\\", id, b"P"]);
+    let probe = Probe { dir, objects: ground.objects.as_fd(), outer: outer_name(id), outer_capital, file };
+    let tried = probe.links();
+    probe.clean_up();
+    tried
+}
+
 struct Probe<'a> {
     /// The owner's directory.
     dir: BorrowedFd<'a>,

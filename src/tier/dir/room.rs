@@ -2,10 +2,10 @@
 //! owner's own link to a published blob, or a draft; when the owner is dead, a reaper finds here all that it left.
 use super::ground::{Ground, Path, is_closed_dir, make_own_dir, path};
 use super::names::is_of_removed_file;
-use super::probe::{Probed, is_name_forbidden, probe, remove_leftover};
+use super::probe::{Probed, is_name_forbidden, probe, probe_links, remove_leftover};
 use crate::error::Fault;
 use crate::key::Key;
-use crate::sys::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sys::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sys::sync::{Mutex, MutexGuard, PoisonError};
 use crate::sys::{self, Deadline, Ident, KeyLockMode, LockFd, Meta, Names, Open, Os, Shared, Text};
 use std::ffi::CStr;
@@ -36,6 +36,8 @@ pub struct Room {
     fix_mode: bool,
     /// The filesystem keeps all times up to this one to the nanosecond; 0: not even those of today.
     pub exact_until_ns: u64,
+    /// Publishing failed for want of the right to link between directories: the process entered a sandbox since.
+    pub links_refused: AtomicBool,
 }
 
 /// The path of a key's file in a room: sub-room 0 is the room itself.
@@ -77,8 +79,18 @@ impl Room {
                     let probed = dir.borrow().map_err(using).and_then(|dir| probe(ground, id.as_bytes(), dir));
                     let Probed { fix_mode, exact_until_ns } = probed.inspect_err(|_| remove_refused(owners, &id))?;
                     let (subs, links) = (AtomicU32::new(0), AtomicU64::new(0));
-                    let drafts = Mutex::new(Vec::new());
-                    let room = Room { dir, id, ground: ground.clone(), subs, links, drafts, fix_mode, exact_until_ns };
+                    let (drafts, links_refused) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+                    let room = Room {
+                        dir,
+                        id,
+                        ground: ground.clone(),
+                        subs,
+                        links,
+                        drafts,
+                        fix_mode,
+                        exact_until_ns,
+                        links_refused,
+                    };
                     return Shared::try_new(room).map_err(|_| Fault::memory("making a room"));
                 }
                 // Who has it may have looked only whether its owner lives, and will not remove it.
@@ -122,6 +134,15 @@ impl Room {
     /// EBADF where the process closed a descriptor of these, or uses the number for a file of its own.
     pub fn check(&self) -> Result<(), Fault> {
         self.dir.check().and_then(|()| self.ground.check()).map_err(|e| Fault::os(e, "using a room"))
+    }
+
+    /// Tries links again where publishing failed for want of them. One call at a time.
+    pub fn check_links(&self) -> Result<(), Fault> {
+        if self.links_refused.load(Ordering::Relaxed) {
+            probe_links(&self.ground, self.id.as_bytes(), self.dir()?)?;
+            self.links_refused.store(false, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// The room, to be emptied: certainly ours, since all that lies in it is removed.
