@@ -102,7 +102,7 @@ mod tests {
             }
         }
         assert!(is_older(NOW + 1, NOW + 2) && !is_older(NOW + 1, NOW + 1));
-        assert!(is_older(NOW, NOW + 4 * SECOND) && !is_older(NOW, NOW + 4 * SECOND - 1_000_000));
+        assert!(is_older(NOW, NOW + 4 * SECOND) && !is_older(NOW, NOW + 3 * SECOND));
     }
 
     #[test]
