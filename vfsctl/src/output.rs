@@ -2,15 +2,16 @@
 //!
 //! A file is replaced only if the new one cannot be told from it but by its contents: it belongs to this user, has one
 //! name and no set-user-ID, set-group-ID or sticky bit, its group and extended attributes (an access control list is
-//! one) can be given to another file, and its directory can be written to. The draft is private until all bytes are
-//! written; then it gets the mode of the old file, and takes its name. Any other file is written in place, as `cp` does:
-//! the kernel then keeps owner, mode, links and attributes, or drops what a write has to drop.
+//! one) can be given to another file, it has the flags (`chattr`) of a new file, and names in its directory can be made
+//! and changed. The draft is private until all bytes are written; then it gets the mode of the old file, and takes its
+//! name. Any other file is written in place, as `cp` does: the kernel then keeps owner, mode, links and attributes, or
+//! drops what a write has to drop.
 use crate::failure::Answer;
 use crate::path::{Found, Place};
 use crate::signals;
 use crate::streams::{self, Output, close_error};
 use nix::sys::resource::{Resource, getrlimit};
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, RenameFlags, XattrFlags};
+use rustix::fs::{AtFlags, FallocateFlags, IFlags, Mode, OFlags, RenameFlags, StatxAttributes, StatxFlags, XattrFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::{File, Metadata, Permissions};
@@ -116,7 +117,7 @@ impl Files {
         for _ in 0..ATTEMPTS {
             let place = Place::find(path)?;
             let written = match place.found {
-                Found::Nothing => self.make(&place, contents)?,
+                Found::Nothing => self.make(&place, shown, contents)?,
                 Found::Descriptor(1) => (contents.fill)(&mut Output::new()).map(|()| true)?,
                 Found::Descriptor(2) => (contents.fill)(&mut Output::error()).map(|()| true)?,
                 Found::Entry => self.over(&place, shown, contents)?,
@@ -130,7 +131,14 @@ impl Files {
     }
 
     /// A new file, of a mode like any other's. Answers whether the name was still free at the end.
-    fn make(&self, place: &Place, contents: &mut Contents) -> Result<bool, Failed> {
+    fn make(&self, place: &Place, shown: &str, contents: &mut Contents) -> Result<bool, Failed> {
+        if keeps_names(&place.dir) {
+            let file = match place.open(OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL) {
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::EXIST) => return Ok(false),
+                file => file?,
+            };
+            return self.in_place(file, shown, contents);
+        }
         let mut draft = Draft::new(self, &place.dir, 0o666)?;
         (contents.fill)(&mut draft.file)?;
         draft.publish(&place.name)
@@ -178,18 +186,23 @@ impl Files {
         if old.nlink() != 1 || old.mode() & SPECIAL_BITS != 0 || old.uid() != nix::unistd::geteuid().as_raw() {
             return Ok(None);
         }
+        if keeps_names(&place.dir) {
+            return Ok(None);
+        }
         let draft = match Draft::new(self, &place.dir, 0o600) {
             Ok(draft) => draft,
             Err(error) => {
                 return match Errno::from_io_error(&error) {
-                    Some(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::OPNOTSUPP) => Ok(None),
-                    _ => Err(error),
+                    Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR | Errno::IO) => Err(error),
+                    // No file can be made there, whatever a filesystem says of that. The old one is there.
+                    _ => Ok(None),
                 };
             }
         };
         let new = draft.file.metadata()?;
         let same_group = new.gid() == old.gid() || fchown(&draft.file, None, Some(old.gid())).is_ok();
-        if new.uid() != old.uid() || !same_group || copy_attributes(file, &draft.file).is_err() {
+        let same = new.uid() == old.uid() && same_group && flags(file) == flags(&draft.file);
+        if !same || copy_attributes(file, &draft.file).is_err() {
             return Ok(None);
         }
         // An access control list that was copied gave the group its rights. The file is still empty.
@@ -225,6 +238,19 @@ fn look_for_room(file: &File, len: u64) -> io::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether names can be made in a directory, and no name can be removed or given to another file (`chattr +a`).
+fn keeps_names(dir: &OwnedFd) -> bool {
+    let about = rustix::fs::statx(dir, c"", AtFlags::EMPTY_PATH, StatxFlags::empty());
+    about.is_ok_and(|about| about.stx_attributes.contains(StatxAttributes::APPEND))
+}
+
+/// The flags of a file (`chattr`), where its filesystem has any. How its bytes and attributes lie there is no property of
+/// the file: in extents, in the inode, in an inode of their own.
+fn flags(file: &File) -> Option<IFlags> {
+    const LAYOUT: u32 = 0x0008_0000 | 0x1000_0000 | 0x0020_0000;
+    rustix::fs::ioctl_getflags(file).ok().map(|flags| flags.difference(IFlags::from_bits_retain(LAYOUT)))
 }
 
 fn attribute(file: &File, name: &CStr) -> rustix::io::Result<Vec<u8>> {

@@ -472,6 +472,77 @@ fn what_cannot_be_replaced_is_written_in_place() {
     assert!(no_drafts(&dir));
 }
 
+/// A directory in which names can be made and none be removed or changed, as one for logs.
+#[test]
+fn in_an_append_only_directory_no_draft_is_left() {
+    if !common::is_root("in_an_append_only_directory_no_draft_is_left") {
+        return;
+    }
+    let ground = Ground::new();
+    ground.keep("key", b"bytes");
+    fs::create_dir(ground.path("log")).unwrap();
+    fs::write(ground.path("log/old"), b"before, and longer").unwrap();
+    let inode = fs::metadata(ground.path("log/old")).unwrap().ino();
+    if ground.shell("chattr +a log").status != Some(0) {
+        return common::skip("chattr +a is not possible here");
+    }
+    let run = ground.shell("for file in new old; do umask 027; $V get key log/$file || exit; done");
+    let failed = ground.shell("ulimit -f 0; $V get key log/more");
+    ground.shell("chattr -a log").text();
+    assert_eq!(run.text(), "");
+    for (name, mode) in [("new", 0o640), ("old", 0o644)] {
+        let file = ground.path("log").join(name);
+        assert_eq!(fs::read(&file).unwrap(), b"bytes", "{name}");
+        assert_eq!((kept(&file).mode & 0o7777, kept(&file).links), (mode, 1), "{name}");
+    }
+    assert_eq!(fs::metadata(ground.path("log/old")).unwrap().ino(), inode);
+    // The name that was made stays, as it does for `cp`.
+    failed.fails(4, "log/more: File too large");
+    assert!(no_drafts(&ground.path("log")));
+}
+
+/// Flags of a file, as `chattr` sets them, are none of its extended attributes.
+#[test]
+fn a_file_that_is_written_to_keeps_its_flags() {
+    if !common::is_root("a_file_that_is_written_to_keeps_its_flags") {
+        return;
+    }
+    let ground = Ground::new();
+    ground.keep("key", b"bytes");
+    fs::write(ground.path("file"), b"before").unwrap();
+    if ground.shell("chattr +dA file").status != Some(0) {
+        return common::skip("chattr +dA is not possible here");
+    }
+    let flags = || ground.shell("lsattr file").text();
+    let before = flags();
+    assert_eq!(ground.run(&["get", "key", "file"]).text(), "");
+    assert_eq!(flags(), before);
+    assert_eq!(fs::read(ground.path("file")).unwrap(), b"bytes");
+    // Neither of these lets anybody write.
+    for flag in ["a", "i"] {
+        ground.shell(&format!("chattr +{flag} file")).text();
+        let run = ground.run(&["get", "key", "file"]);
+        ground.shell(&format!("chattr -{flag} file")).text();
+        run.fails(5, "file: Operation not permitted");
+    }
+}
+
+/// Where no file can be made, one that is there can still be written to, as the kernel's own files are.
+#[test]
+fn a_file_beside_which_none_can_be_made_is_written() {
+    let ground = Ground::new();
+    ground.keep("key", b"0\n");
+    // In procfs nothing can be made, and it says that nothing is there.
+    assert_eq!(ground.shell("$V get key /proc/self/oom_score_adj").text(), "");
+    if !common::is_root("a_file_beside_which_none_can_be_made_is_written") {
+        return;
+    }
+    let line = "mount -t tmpfs -o nr_inodes=2,size=64k none second && echo before > second/file && \
+                $V get key second/file && cat second/file && ls -A second";
+    let run = ground.shell(&format!("unshare -m --propagation private sh -c '{line}'"));
+    assert_eq!(run.text(), "0\nfile\n");
+}
+
 #[test]
 fn a_file_that_is_mounted_is_written_in_place() {
     if !common::is_root("a_file_that_is_mounted_is_written_in_place") {
