@@ -54,10 +54,11 @@ fn may_follow(link: &Stat, dir: &Stat) -> bool {
 
 /// The number of the descriptor that a name in a directory of procfs stands for.
 fn descriptor(dir: BorrowedFd, name: &OsStr) -> io::Result<Option<i32>> {
-    let own = stat("/proc/self/fd")?;
     let dir = fstat(dir)?;
-    let number = name.to_str().and_then(|name| name.parse().ok());
-    Ok(number.filter(|_| (own.st_dev, own.st_ino) == (dir.st_dev, dir.st_ino)))
+    let is_own = |own: Stat| (own.st_dev, own.st_ino) == (dir.st_dev, dir.st_ino);
+    let number = name.to_str().and_then(|name| name.parse().ok().filter(|number: &i32| number.to_string() == name));
+    let own = is_own(stat("/proc/self/fd")?) || stat("/proc/thread-self/fd").is_ok_and(is_own);
+    Ok(number.filter(|_| own))
 }
 
 impl Place {
@@ -78,6 +79,14 @@ impl Place {
             let from = base.as_ref().map_or(rustix::fs::CWD, |dir| dir.as_fd());
             let dir = openat(from, OsStr::from_bytes(parent), look | OFlags::DIRECTORY, Mode::empty())?;
             let place = |found| Ok(Place { dir: dir.try_clone()?, name: name.to_os_string(), found });
+            let is_procfs = fstatfs(&dir)?.f_type == PROC_SUPER_MAGIC;
+            if let Some(number) = if is_procfs { descriptor(dir.as_fd(), name)? } else { None } {
+                return match number <= 2 || sys::is_inherited(number) {
+                    true => place(Found::Descriptor(number)),
+                    // To the caller it is not there, whether we have opened it since or not.
+                    false => Err(Errno::NOENT.into()),
+                };
+            }
             let entry = match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(entry) => entry,
                 Err(Errno::NOENT) => return place(Found::Nothing),
@@ -86,11 +95,8 @@ impl Place {
             if !is_link(&entry) {
                 return place(Found::Entry);
             }
-            if fstatfs(&dir)?.f_type == PROC_SUPER_MAGIC {
-                return match descriptor(dir.as_fd(), name)? {
-                    Some(number) => place(Found::Descriptor(number)),
-                    None => place(Found::Magic),
-                };
+            if is_procfs {
+                return place(Found::Magic);
             }
             if !may_follow(&entry, &fstat(&dir)?) {
                 return Err(Errno::ACCESS.into());
@@ -105,7 +111,7 @@ impl Place {
     /// Opens what was found there. If a link has taken its place since, that is an error.
     pub fn open(&self, flags: OFlags) -> io::Result<File> {
         let follow = match self.found {
-            // The runtime's own /dev/null, see `sys`.
+            // What `sys` put in its place.
             Found::Descriptor(stream @ 0..=2) if sys::was_unusable(stream) => return Err(Errno::BADF.into()),
             Found::Nothing | Found::Entry => OFlags::NOFOLLOW,
             Found::Descriptor(_) | Found::Magic => OFlags::empty(),

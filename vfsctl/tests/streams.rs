@@ -77,6 +77,48 @@ fn a_closed_input_is_a_failure_and_stores_nothing() {
     assert_eq!(ground.files().len(), 1);
 }
 
+/// There are more ways to name a stream. Behind these was the runtime's own `/dev/null`, which took every blob.
+#[test]
+fn a_closed_output_is_closed_by_all_its_names() {
+    let ground = ground();
+    for (name, reason) in [
+        ("/proc/self/fd/1", "Bad file descriptor"),
+        ("/dev/../dev/fd/1", "Bad file descriptor"),
+        ("/proc/thread-self/fd/1", "Bad file descriptor"),
+        ("/proc/self/task/$$/fd/1", "Bad file descriptor"),
+    ] {
+        ground.shell(&format!("exec $V get key {name} >&-")).fails(6, reason);
+        assert_eq!(ground.shell(&format!("exec $V get key {name}")).text(), "bytes", "{name}");
+    }
+    // These are no numbers of descriptors to the kernel.
+    for name in ["/dev/fd/01", "/dev/fd/+1", "/dev/fd/-1"] {
+        ground.shell(&format!("$V get key {name}")).fails(6, "No such file or directory");
+    }
+    ground.shell("exec $V put new /proc/thread-self/fd/0 <&-").fails(6, "Bad file descriptor");
+    assert_eq!(ground.run(&["ls", "-k"]).text(), "key\n");
+}
+
+/// A descriptor that the caller had closed was one that vfsctl had opened for itself by then: the lock file of the tier
+/// got the bytes of the blob.
+#[test]
+fn a_descriptor_of_our_own_is_not_the_callers() {
+    let ground = ground();
+    for dir in ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"] {
+        for number in 3..10 {
+            let path = format!("{dir}/{number}");
+            let missing = format!("{path}: No such file or directory");
+            for command in ["get key", "put -r key"] {
+                let run = ground.shell(&format!("exec {number}>&-; exec $V {command} {path}"));
+                run.fails(6, &missing);
+            }
+        }
+    }
+    assert_eq!(ground.files().len(), 1); // and the lock file has no byte
+    assert_eq!(ground.run(&["get", "key"]).text(), "bytes");
+    // One that the caller has opened is its own.
+    assert_eq!(ground.shell("$V get key /dev/fd/7 7>out; $V put new /dev/fd/7 7<out; $V get new").text(), "bytes");
+}
+
 #[test]
 fn a_closed_error_stream_keeps_the_exit_status() {
     let ground = ground();
