@@ -1,9 +1,12 @@
 //! What is done before a signal ends the process.
 use crate::failure::{Answer, Failure};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU};
 use signal_hook::iterator::Signals;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+/// The signals that end a process by default, that others send or a limit does, and that can be waited for.
+const ENDING: [i32; 10] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU, SIGVTALRM, SIGPROF];
 
 /// A signal is ending this process.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -26,7 +29,7 @@ fn heeded(signals: &[i32]) -> Vec<i32> {
 /// Before a signal ends the process, `clean_up` is called, from another thread.
 pub fn on_interrupt(clean_up: impl FnOnce() + Send + 'static) -> Answer {
     let watching = |error| Failure::io("watching for signals", error);
-    let mut signals = Signals::new(heeded(&[SIGINT, SIGTERM, SIGHUP])).map_err(watching)?;
+    let mut signals = Signals::new(heeded(&ENDING)).map_err(watching)?;
     let wait = move || {
         if let Some(signal) = signals.forever().next() {
             INTERRUPTED.store(true, SeqCst);

@@ -136,7 +136,9 @@ fn an_interrupted_get_leaves_no_part_of_a_file() {
 #[test]
 fn an_interrupted_put_leaves_nothing_in_the_store() {
     let ground = Ground::new();
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+    for signal in
+        [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGALRM, libc::SIGUSR1, libc::SIGXCPU]
+    {
         let mut child = ground.command(&["put", "key"]).stdin(Stdio::piped()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         input.write_all(&common::bytes(100_000)).unwrap();
