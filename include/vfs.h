@@ -72,7 +72,7 @@
  *
  * - If a directory below a tier's vfs1-UID has rights for other users, because somebody changed its
  *   mode, what lies there is neither read nor taken for missing: look-ups that find nothing
- *   elsewhere, and all stores, are VFS_ERR_PERMISSION until `chmod -R go=,g-s TIER/vfs1-UID`.
+ *   elsewhere, and all stores, are VFS_ERR_PERMISSION until `chmod -R u=rwX,go=,g-s TIER/vfs1-UID`.
  *   Kubernetes does that to a volume of a pod with securityContext.fsGroup, again with each start,
  *   and in subdirectories too. For a volume with a tier, set fsGroupChangePolicy: OnRootMismatch,
  *   which leaves the volume alone once its root directory has the group, or set no fsGroup.

@@ -418,7 +418,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// A path as a shell takes it.
+/// A path as a shell takes it. What is not printable becomes `\ooo` between `$'` and `'`, which bash, ksh and zsh know.
 pub(crate) struct Quoted<'a>(pub &'a [u8]);
 
 impl fmt::Display for Quoted<'_> {
@@ -426,6 +426,24 @@ impl fmt::Display for Quoted<'_> {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:@".contains(byte);
         if self.0.iter().all(plain) {
             return write!(f, "{}", Shown(self.0));
+        }
+        let is_printable =
+            |part: std::str::Utf8Chunk| part.invalid().is_empty() && !part.valid().contains(char::is_control);
+        if !self.0.utf8_chunks().all(is_printable) {
+            write!(f, "$'")?;
+            for part in self.0.utf8_chunks() {
+                for char in part.valid().chars() {
+                    match char {
+                        '\\' | '\'' => write!(f, "\\{char}")?,
+                        _ if char.is_control() => {
+                            char.encode_utf8(&mut [0; 4]).bytes().try_for_each(|byte| write!(f, "\\{byte:03o}"))?;
+                        }
+                        _ => write!(f, "{char}")?,
+                    }
+                }
+                part.invalid().iter().try_for_each(|byte| write!(f, "\\{byte:03o}"))?;
+            }
+            return write!(f, "'");
         }
         write!(f, "'")?;
         for (at, part) in self.0.split(|&byte| byte == b'\'').enumerate() {

@@ -123,9 +123,10 @@ impl std::fmt::Display for Trouble<'_> {
         if let Some(mode) = self.fault.mode {
             write!(f, ": {}", WrongMode(mode))?;
         }
-        if self.fault.is_exposed() {
-            let dir = Quoted(self.dir.to_bytes());
-            write!(f, "; make it private again: chmod -R go=,g-s {dir}/{}", Shown(base_name(self.uid).as_bytes()))?;
+        if self.fault.mode.is_some() {
+            let aim = if self.fault.is_exposed() { "make it private again" } else { "give it its mode again" };
+            let (dir, name) = (Quoted(self.dir.to_bytes()), base_name(self.uid));
+            write!(f, "; {aim}: chmod -R u=rwX,go=,g-s {dir}/{}", Shown(name.as_bytes()))?;
         }
         Ok(())
     }

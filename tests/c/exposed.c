@@ -50,7 +50,7 @@ static void repair(const char *tier)
     pid_t pid = fork();
     SYS(pid);
     if (pid == 0) {
-        execlp("chmod", "chmod", "-R", "go=,g-s", own, (char *)NULL);
+        execlp("chmod", "chmod", "-R", "u=rwX,go=,g-s", own, (char *)NULL);
         _exit(127);
     }
     int state = 0;
