@@ -154,7 +154,7 @@ struct Reaped {
 /// Opening a store to change it reaps already, and does not tell what. So what is told is a difference: the orphans of
 /// this store that were there before and are not any more.
 pub fn reap(context: &Context, dry_run: bool) -> Answer {
-    let before = context.open(Access::Look)?;
+    let before = tiers::open_to_look(context)?;
     let (blobs, end) = list(&before)?;
     let mut orphans: Vec<_> = blobs.into_iter().filter(|(_, stat)| stat.orphan).collect();
     let mut reaped = Ok(());

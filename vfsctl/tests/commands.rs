@@ -447,6 +447,49 @@ fn the_command_that_mends_a_tier_is_fit_to_be_shown() {
     assert_eq!(ground.run(&["get", "key"]).text(), "bytes");
 }
 
+/// The directory that can be listed and not entered looked usable, and each blob in it failed without a mode.
+#[test]
+fn a_store_that_cannot_be_entered_tells_its_mode() {
+    let ground = Ground::new();
+    let uid = fs::metadata(ground.path("first")).unwrap().uid();
+    let user = if uid == 0 { 54_321 } else { uid };
+    fs::write(ground.path("input"), b"bytes").unwrap();
+    assert_eq!(ground.run_as(user, &["put", "key", "input"]).text(), "");
+    let objects = ground.path("first").join(format!("vfs1-{user}/default/objects"));
+    for mode in [0o400, 0o600] {
+        fs::set_permissions(&objects, fs::Permissions::from_mode(mode)).unwrap();
+        let wrong = format!("mode {mode:04o}, expected 0700; ");
+        for arguments in [&["ls"][..], &["get", "key"], &["stat", "key"], &["get", "none"], &["reap", "-n"]] {
+            let run = ground.run_as(user, arguments);
+            assert!(run.status == Some(5) && run.err.contains(&wrong), "{arguments:?}: {run:?}");
+        }
+        assert_eq!(fs::metadata(&objects).unwrap().permissions().mode() & 0o7777, mode, "to look changes no mode");
+    }
+    fs::set_permissions(&objects, fs::Permissions::from_mode(0o500)).unwrap();
+    assert_eq!(ground.run_as(user, &["get", "key"]).text(), "bytes");
+    assert_eq!(ground.run_as(user, &["reap", "-n"]).text(), "no blob has a dead owner\n");
+}
+
+/// That nothing is left of the dead was said of a tier that nobody had looked into.
+#[test]
+fn a_reap_says_which_tier_it_did_not_look_into() {
+    let ground = Ground::new();
+    ground.keep("key", b"bytes");
+    fs::remove_dir_all(ground.path("second")).unwrap();
+    fs::write(ground.path("second"), b"no directory").unwrap();
+    for arguments in [&["reap"][..], &["reap", "-n"]] {
+        let run = ground.run(arguments);
+        assert!(
+            run.status == Some(0) && run.err.contains("tier 1 (") && run.err.contains("is not looked into"),
+            "{run:?}"
+        );
+    }
+    fs::remove_dir_all(ground.path("first")).unwrap();
+    for arguments in [&["reap"][..], &["reap", "-n"], &["reap", "--json"]] {
+        ground.run(arguments).fails(6, "is not looked into");
+    }
+}
+
 #[test]
 fn watch_tells_again_and_again() {
     let ground = Ground::new();

@@ -403,6 +403,11 @@ pub fn inner_dir(at: BorrowedFd, name: &CStr, mode: Mode, base: &Meta) -> Result
         return Err(Fault::os(libc::EPERM, NOT_OURS));
     }
     check_closed(&meta)?;
+    // What lets itself be listed need not let itself be entered.
+    let may_not_be_entered = || sys::stat(Some(dir.as_fd()), c".").is_err_and(|e| e == libc::EACCES);
+    if meta.permissions() & 0o100 == 0 && name == OBJECTS && may_not_be_entered() {
+        return Err(Fault::mode(libc::EACCES, what, meta.permissions()));
+    }
     Ok((dir, meta.ident))
 }
 
