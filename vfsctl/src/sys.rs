@@ -31,10 +31,10 @@ extern "C" fn look_at_streams() {
             UNUSABLE.fetch_or(1 << stream, Relaxed);
         }
         if flags == -1 {
-            // A directory takes no bytes and gives none, by whatever name of this descriptor it is opened.
-            // SAFETY: a system call; the path is a constant. It takes this number, the lowest that is free. Where it
-            // fails, the runtime has its way.
-            unsafe { libc::open(c"/".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) };
+            // This takes no bytes and gives none, by whatever name of the descriptor it is opened.
+            // SAFETY: a system call on a constant. It takes this number, the lowest that is free. Where it fails, the
+            // runtime has its way.
+            unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         }
     }
 }

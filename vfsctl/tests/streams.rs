@@ -98,6 +98,20 @@ fn a_closed_output_is_closed_by_all_its_names() {
     assert_eq!(ground.run(&["ls", "-k"]).text(), "key\n");
 }
 
+/// Without `/dev/null`, the runtime ended the process by SIGABRT.
+#[test]
+fn a_closed_stream_needs_no_dev_null() {
+    if !common::is_root("a_closed_stream_needs_no_dev_null") {
+        return;
+    }
+    let ground = ground();
+    for (redirection, status) in [(">&-", 6), ("<&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 6)] {
+        let line = format!("mount -t tmpfs none /dev && exec $V ls -k {redirection}");
+        let run = ground.shell(&format!("unshare -m --propagation private sh -c '{line}'"));
+        assert_eq!((run.status, run.signal), (Some(status), None), "{redirection}: {run:?}");
+    }
+}
+
 /// A descriptor that the caller had closed was one that vfsctl had opened for itself by then: the lock file of the tier
 /// got the bytes of the blob.
 #[test]
