@@ -113,22 +113,14 @@ pub fn listed(store: *mut vfs_t) -> Vec<Vec<u8>> {
     keys
 }
 
-/// Nothing of ours may lie on a tier but the empty lock file, and no owner's room (in `vfs1-UID/NAME/owners`).
+/// Nothing of ours may lie on a tier but its directory and the empty lock file: no store's directory either.
 pub fn assert_nothing_left(tier: &Path) {
-    fn walk(dir: &Path, depth: usize, left: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(dir).expect("a directory of ours") {
-            let entry = entry.expect("its entry");
-            let path = entry.path();
-            match entry.file_type().expect("its kind").is_dir() {
-                true if depth == 3 && dir.ends_with("owners") => left.push(path),
-                true => walk(&path, depth + 1, left),
-                false if path.ends_with("\\lock") && entry.metadata().is_ok_and(|meta| meta.len() == 0) => {}
-                false => left.push(path),
-            }
-        }
+    fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+        std::fs::read_dir(dir).expect("a directory of ours").map(|entry| entry.expect("its entry").path())
     }
-    let mut left = Vec::new();
-    walk(tier, 0, &mut left);
+    let is_empty_file = |path: &PathBuf| path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0);
+    let is_lock = |path: &PathBuf| path.ends_with("\\lock") && is_empty_file(path);
+    let left: Vec<_> = entries(tier).flat_map(|own| entries(&own)).filter(|path| !is_lock(path)).collect();
     assert!(left.is_empty(), "left behind: {left:?}");
 }
 
