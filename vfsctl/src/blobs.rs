@@ -108,7 +108,11 @@ fn ago(age_ms: u64) -> String {
 
 /// Says a failure and goes on; the first one's status is the command's.
 fn note(answer: &mut Answer, failure: Failure) {
-    let status = failure.say();
+    told(answer, failure.say());
+}
+
+/// The same of one that was said.
+fn told(answer: &mut Answer, status: u8) {
     if answer.is_ok() {
         *answer = Err(Failure::Told(status));
     }
@@ -122,17 +126,26 @@ struct Removed {
 
 pub fn rm(context: &Context, keys: &[OsString], force: bool) -> Answer {
     let keys = keys.iter().map(|key| show::key(key)).collect::<Answer<Vec<_>>>()?;
-    let store = context.open(Access::Change)?;
+    // Where no tier lets itself be changed, a key that is not there needs no change.
+    let (store, refused) = match context.open(Access::Change) {
+        Ok(store) => (store, None),
+        Err(failure) => (tiers::open_to_look(context)?, Some(failure)),
+    };
     let elsewhere = Elsewhere::of(&store);
     let mut out = Out::new();
     let mut answer = Ok(());
     for key in keys {
-        let removed = store.remove(&key);
+        let done = match refused {
+            None => store.remove(&key),
+            Some(_) => store.stat(&key).map(|_| ()),
+        };
         if context.json {
-            out.json(&Removed { key: show::text(key.as_bytes()), removed: removed.is_ok() })?;
+            let removed = done.is_ok() && refused.is_none();
+            out.json(&Removed { key: show::text(key.as_bytes()), removed })?;
         }
-        match removed {
-            Err(error) if !(force && error.code() == Code::NotFound) => {
+        match (done, &refused) {
+            (Ok(()), Some(refused)) => told(&mut answer, refused.say()),
+            (Err(error), _) if !(force && error.code() == Code::NotFound) => {
                 note(&mut answer, elsewhere.failure(&key, &error));
             }
             _ => {}

@@ -470,6 +470,35 @@ fn a_store_that_cannot_be_entered_tells_its_mode() {
     assert_eq!(ground.run_as(user, &["reap", "-n"]).text(), "no blob has a dead owner\n");
 }
 
+/// Where no tier can be changed, `rm` of a key that `get` does not find was a refusal, with --force too.
+#[test]
+fn to_remove_what_is_not_there_needs_no_right() {
+    let ground = Ground::new();
+    let uid = fs::metadata(ground.path("first")).unwrap().uid();
+    let user = if uid == 0 { 54_321 } else { uid };
+    fs::write(ground.path("input"), b"bytes").unwrap();
+    assert_eq!(ground.run_as(user, &["put", "key", "input"]).text(), "");
+    fs::remove_dir_all(ground.path("second")).unwrap();
+    let lock = ground.path("first").join(format!("vfs1-{user}/\\lock"));
+    fs::set_permissions(lock, fs::Permissions::from_mode(0o400)).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(ground.path("vfsctl"));
+        command.args(["--tiers", ground.path("first").to_str().unwrap()]).args(arguments);
+        if uid == 0 {
+            std::os::unix::process::CommandExt::uid(&mut command, user);
+        }
+        Run::of(command.output().unwrap())
+    };
+    run(&["rm", "none"]).fails(1, "none: ");
+    assert_eq!(run(&["rm", "--force", "none"]).text(), "");
+    run(&["rm", "key"]).fails(5, "opening the lock file");
+    let both = run(&["rm", "--json", "none", "key"]);
+    assert_eq!((both.status, both.err.lines().count()), (Some(1), 2), "{both:?}");
+    let removed = b"{\"key\":\"none\",\"removed\":false}\n{\"key\":\"key\",\"removed\":false}\n";
+    assert_eq!(both.out, removed);
+    assert_eq!(run(&["get", "key"]).text(), "bytes");
+}
+
 /// That nothing is left of the dead was said of a tier that nobody had looked into.
 #[test]
 fn a_reap_says_which_tier_it_did_not_look_into() {
