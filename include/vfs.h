@@ -69,13 +69,19 @@
  *   persistent blobs only: whose they were is lost, and no end of an owner and no reap removes
  *   them. With hard links (cp -a, rsync -aH, tar) the owned ones are orphans in the copy, and the
  *   next open or reap there removes them. Copy blobs by key instead, with vfs_read or vfsctl get.
+ *   A copy of vfs1-UID must belong to the user UID: cp -r by root gives it to root. The tier is
+ *   then not used by that user until `chown -R UID TIER/vfs1-UID`.
  *
  * - If a directory below a tier's vfs1-UID has rights for other users, because somebody changed its
- *   mode, what lies there is neither read nor taken for missing: look-ups that find nothing
- *   elsewhere, and all stores, are VFS_ERR_PERMISSION until `chmod -R u=rwX,go=,g-s TIER/vfs1-UID`.
+ *   mode, what lies there is neither read nor taken for missing. Look-ups that find nothing
+ *   elsewhere, and all calls that store, return VFS_ERR_PERMISSION. The repair is
+ *   `chmod -R u=rwX,go=,g-s TIER/vfs1-UID`.
  *   Kubernetes does that to a volume of a pod with securityContext.fsGroup, again with each start,
  *   and in subdirectories too. For a volume with a tier, set fsGroupChangePolicy: OnRootMismatch,
  *   which leaves the volume alone once its root directory has the group, or set no fsGroup.
+ *   A filesystem that keeps no modes, such as ntfs-3g without the option `permissions`, may show
+ *   such rights on every directory. There chmod changes nothing: mount it with umask=077, or take
+ *   it from the list of tiers.
  *
  * - Delete all of a tier's vfs1-UID or nothing. Whoever deletes the directory `owners` alone makes
  *   persistent blobs of those that had an owner: nothing else tells whose they were. A link put in
@@ -139,9 +145,10 @@
  * SIGPIPE, SIGXFSZ or abort comes from us.
  *
  * Fork. A child may go on with the handles it inherited: they read what lies on directories. What
- * would change the store, and keys of the memory tier, are VFS_ERR_FORKED. vfs_close in the child
- * frees memory and removes nothing. A store that the child opens is its own. A child never keeps
- * its parent's blobs alive, and no call in a child changes a lock of its parent. All functions may
+ * would change the store, keys of the memory tier, and listings that the parent began, are
+ * VFS_ERR_FORKED. vfs_close in the child frees memory and removes nothing. A store that the child
+ * opens is its own. A child never keeps its parent's blobs alive, and no call in a child changes a
+ * lock of its parent. All functions may
  * be called in handlers of pthread_atfork: before the fork and in the parent as the parent, in the
  * child as the child. A call that opens files waits up to five seconds for forks of other threads,
  * and then returns VFS_ERR_BUSY.
@@ -149,7 +156,8 @@
  * Processes that change after vfs_open:
  *   - A handle belongs to the effective user of the thread that opened it.
  *   - If a thread acts as another user, calls return VFS_ERR_PERMISSION where the kernel refuses.
- *     The message names both users.
+ *     The message names both users. vfs_write may succeed until its bytes go to a tier; vfs_seal
+ *     fails then.
  *   - Where the kernel lets the other user in, as it lets root, reading and removing work. Storing
  *     returns VFS_ERR_PERMISSION: no file of another user is left in a store.
  *   - If the list has a memory tier, what the other tiers refuse is stored there.
@@ -186,14 +194,15 @@
  * the kernel drops at death. With VFS_PERSIST a blob has no owner.
  *
  * Tiers. A comma-separated list, tried in this order: "shm", which is /dev/shm; "memory", the
- * heap of this process; or an absolute directory, which must exist. In a path %2C is a comma, %3F
- * a question mark and %25 a percent sign; a percent sign before anything else stands for itself.
- * A program that builds a list from paths replaces '%' first, then ',' and '?'. TMPDIR is not
- * read; a shell that wants it writes VFS_TIERS="shm,${TMPDIR:-/var/tmp}". Each entry may be
- * followed by settings, as in
+ * heap of this process; or an absolute directory, which must exist. There is no space before or
+ * after a comma. In a path %2C is a comma, %3F a question mark and %25 a percent sign; %2c and %3f
+ * mean the same. A percent sign before anything else stands for itself. A program that builds a
+ * list from paths replaces '%' first, then ',' and '?'. TMPDIR is not read; a shell that wants it
+ * writes VFS_TIERS="shm,${TMPDIR:-/var/tmp}". Each entry may be followed by settings, as in
  * "shm?max=64M&reserve=10%,/var/tmp?max=2G":
- *   max=SIZE       how many bytes this handle may hold there; a persistent blob counts until the
- *                  handle removes or replaces it, or closes
+ *   max=SIZE       how many bytes this handle may hold there; an owned blob that others removed
+ *                  counts for one more second at most, a persistent blob until the handle removes
+ *                  or replaces it, or closes
  *   reserve=SIZE   how much free space is left to others, or reserve=10% of the filesystem;
  *                  default 5% for shm, else 0: a disk is filled to its last byte, and by root
  *                  beyond what others may have
@@ -201,6 +210,12 @@
  * whole, and vfs_last_error names the part at fault. A directory that is listed twice, under
  * whatever names, counts once. The memory tier is seen by its handle alone, which looks there
  * first.
+ *
+ * In each directory tier, all stores of a user lie in one directory, vfs1-UID. UID is the number of
+ * the effective user. The library makes that directory with mode 0700. For this the user needs the
+ * rights to enter the tier's directory and to make a directory in it. Where vfs1-UID exists, with
+ * this owner and mode 0700, the right to enter is enough. A tier whose vfs1-UID belongs to another
+ * user, or is not a directory, is not used: blobs go to the next tier.
  */
 #ifndef VFS_H
 #define VFS_H
@@ -511,6 +526,10 @@ vfs_status_t vfs_shutdown(vfs_t *store);
  * `store` is gone afterwards, for every thread; NULL does nothing. Writers, listings and views
  * may outlive it: the first two answer VFS_ERR_SHUTDOWN and are given back by their own calls, a
  * view stays good. The log callback is not called after it returns.
+ *
+ * The last handle of a store also removes the store's directories from each tier, if no blob is
+ * left there. A handle with VFS_READ_ONLY neither keeps nor removes them. The directory vfs1-UID
+ * stays, with an empty lock file in it.
  *
  * Threads: one, when no other uses the handle any more. Fork: in the child it frees memory and
  * removes nothing.

@@ -124,6 +124,10 @@ pub unsafe extern "C" fn vfs_shutdown(store: *mut vfs_t) -> vfs_status_t {
 /// may outlive it: the first two answer VFS_ERR_SHUTDOWN and are given back by their own calls, a
 /// view stays good. The log callback is not called after it returns.
 ///
+/// The last handle of a store also removes the store's directories from each tier, if no blob is
+/// left there. A handle with VFS_READ_ONLY neither keeps nor removes them. The directory vfs1-UID
+/// stays, with an empty lock file in it.
+///
 /// Threads: one, when no other uses the handle any more. Fork: in the child it frees memory and
 /// removes nothing.
 /// Since: 0.1.0
