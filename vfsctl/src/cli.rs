@@ -46,6 +46,9 @@ Exit status:
   nobody reads the output any more, vfsctl ends by SIGPIPE and says nothing.
   A standard stream that is needed and closed is a failure (6), found before
   anything is changed; so is a message that could not be written.
+  ls, stat and get name on the standard error each tier that they cannot look
+  into, but not one whose directory does not exist. If they can look into no
+  tier, they name the first one, and the status is 5 or 6.
 
 Environment:
   VFS_TIERS  the tiers where --tiers is not given
@@ -192,7 +195,8 @@ pub struct Context {
     ///
     /// A comma-separated list of "shm", which is /dev/shm, and absolute directories; in a path %2C is a comma, %3F a
     /// question mark and %25 a percent sign. Each may be followed by ?max=SIZE, ?reserve=SIZE or ?reserve=PERCENT%, or
-    /// both, joined by &. "memory" is left out: each process has its own.
+    /// both, joined by &. vfsctl skips "memory", since each process has its own, and refuses a list with nothing else.
+    /// If VFS_TIERS is empty, the default is used.
     #[arg(long, value_name = "LIST", global = true)]
     pub tiers: Option<OsString>,
 
@@ -200,8 +204,8 @@ pub struct Context {
     ///
     /// vfsctl becomes that user before it opens anything: files too, such as the FILE of put and get, are read and
     /// written with that user's rights, and belong to that user. What the shell has opened stays open, so
-    /// `vfsctl --user NAME get KEY > FILE` writes where only root may. A number needs no entry in the user database;
-    /// without one it has no group but 65534.
+    /// `vfsctl --user NAME get KEY > FILE` writes where only root may. A number that the user database does not have is
+    /// allowed; vfsctl then has the group 65534 and no other.
     #[arg(long, value_name = "NAME|UID", global = true, value_hint = clap::ValueHint::Username)]
     pub user: Option<OsString>,
 
@@ -264,7 +268,8 @@ pub enum Command {
     /// A file is written in place, as cp does, where replacing it would change more than its contents: if it has another
     /// owner, several hard links, a set-user-ID, set-group-ID or sticky bit, if its directory may not be written to, or
     /// if something is mounted on it. A failure then leaves a part of the blob there, and says so. A symbolic link of
-    /// another user in a sticky directory that everybody may write to is not followed, also with fs.protected_symlinks=0.
+    /// another user in a sticky directory that everybody may write to is not followed, also with fs.protected_symlinks=0:
+    /// the answer is "Permission denied". Any other symbolic link is followed, and stays.
     ///
     /// A bar on the standard error tells how far it is, if that is a terminal and it takes more than a second.
     #[command(after_long_help = GET)]
@@ -309,11 +314,14 @@ pub enum Command {
 
     /// Tell of each tier what it holds, what is free, and what it refuses
     ///
-    /// A tier is "ready", "unused" where this user has no store yet, or "refused" with the reason. Whether one takes
-    /// blobs is known only by trying: --try does.
+    /// A tier is "ready", "unused" where nothing of this store lies, or "refused" with the reason. A store's directories
+    /// are made when it is opened for writing, and go with its last blob and the last process that has it open. An
+    /// "unused" tier may still refuse blobs. Whether a tier takes blobs is known only by trying: --try does.
     #[command(after_long_help = TIERS)]
     Tiers {
         /// Try where a blob of this size would go now, and why no higher
+        ///
+        /// SIZE is in bytes, or has a unit K, M, G or T, powers of 1024.
         ///
         /// Its bytes are really written, and given up: nobody sees them, but for that moment they take the room. A max=
         /// of a tier counts for each process alone, so here it is compared with this size. The exit status is 4 if no
