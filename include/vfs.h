@@ -79,9 +79,8 @@
  *   Kubernetes does that to a volume of a pod with securityContext.fsGroup, again with each start,
  *   and in subdirectories too. For a volume with a tier, set fsGroupChangePolicy: OnRootMismatch,
  *   which leaves the volume alone once its root directory has the group, or set no fsGroup.
- *   A filesystem that keeps no modes, such as ntfs-3g without the option `permissions`, may show
- *   such rights on every directory. There chmod changes nothing: mount it with umask=077, or take
- *   it from the list of tiers.
+ *   A tier refuses to store on a filesystem that does not keep the modes of directories, such as
+ *   ntfs-3g without the options permissions and umask=077.
  *
  * - Delete all of a tier's vfs1-UID or nothing. Whoever deletes the directory `owners` alone makes
  *   persistent blobs of those that had an owner: nothing else tells whose they were. A link put in

@@ -21,6 +21,7 @@ c_tests! {
     a_forbidden_name_costs_one_key_in_one_tier: "odd_names" "forbidden";
     names_of_removed_files_are_no_blobs: "odd_names" "of-removed-files";
     a_real_filesystem_without_case_refuses: "odd_names" "ntfs";
+    a_real_filesystem_without_modes_is_skipped: "odd_names" "ntfs-without-modes";
 }
 
 c_tests! {

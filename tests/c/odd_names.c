@@ -394,11 +394,12 @@ static int run(const char *const *args)
     return WIFEXITED(state) ? WEXITSTATUS(state) : -1;
 }
 
-/* NTFS in user space, whose names have no case where it is asked to. It has links, so that it used to store. */
-static void ntfs(void)
+/* NTFS in user space, mounted on A while `use` runs. */
+static void on_ntfs(const char *program, const char *options, void (*use)(void))
 {
     own_mounts();
-    const char *dir = tmpfs_of("m", "size=32m"), *image = path_of("m/image"), *mount = dir_of("m/t");
+    const char *dir = tmpfs_of("m", "size=32m"), *image = path_of("m/image");
+    A = dir_of("m/t");
     int fd = open(image, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
     SYS(fd);
     SYS(ftruncate(fd, 16 << 20));
@@ -409,7 +410,7 @@ static void ntfs(void)
         return;
     }
     struct stat before, st;
-    SYS(stat(mount, &before));
+    SYS(stat(A, &before));
     pid_t pid = fork();
     SYS(pid);
     if (pid == 0) {
@@ -417,21 +418,66 @@ static void ntfs(void)
         int null = open("/dev/null", O_RDWR);
         dup2(null, 1);
         dup2(null, 2);
-        execlp("lowntfs-3g", "lowntfs-3g", "-o", "umask=077,ignore_case,no_detach", image, mount, (char *)NULL);
+        execlp(program, program, "-o", options, image, A, (char *)NULL);
         _exit(127);
     }
-    for (long long until = now_ms() + PATIENCE_MS; stat(mount, &st) == 0 && st.st_dev == before.st_dev; nap(5)) {
+    for (long long until = now_ms() + PATIENCE_MS; stat(A, &st) == 0 && st.st_dev == before.st_dev; nap(5)) {
         if (waitpid(pid, NULL, WNOHANG) == pid) {
-            skipped("lowntfs-3g does not run here");
+            skipped("%s does not run here", program);
             return;
         }
         CHECK(now_ms() < until);
     }
-    A = mount;
-    check_refused("another case");
-    SYS(umount2(mount, 0));
+    use();
+    SYS(umount2(A, 0));
     CHECK_INT(waitpid(pid, NULL, 0), pid);
     SYS(umount2(dir, 0));
+}
+
+static void without_case(void)
+{
+    check_refused("another case");
+}
+
+/* Names have no case where NTFS is asked to. It has links, so that it used to store. */
+static void ntfs(void)
+{
+    on_ntfs("lowntfs-3g", "umask=077,ignore_case,no_detach", without_case);
+}
+
+/* Each directory was one that others can reach, which hides what it has: no store went to the next tier. */
+static void without_modes(void)
+{
+    vfs_options_t options = VFS_OPTIONS_INIT;
+    vfs_t *s = NULL;
+    options.tiers = A;
+    const char *own = path_of(say("m/t/vfs1-%u", (unsigned)geteuid()));
+    for (int leftover = 0; leftover < 2; leftover++) { /* a process was killed that had just made it */
+        if (leftover)
+            SYS(mkdir(own, 0700));
+        CHECK_IS(vfs_open(&options, &s), VFS_ERR_UNSUPPORTED);
+        CHECK_SAYS("does not keep the modes");
+        CHECK_INT(access(own, F_OK), -1);
+        if (leftover)
+            SYS(mkdir(own, 0700));
+        s = open_on(say("%s,memory", A));
+        CHECK_ABSENT(s, "k");
+        CHECK_OK(put(s, "k", 300, 1, 0));
+        CHECK_INT(tier_of(s, "k"), 1);
+        CHECK_VALUE(s, "k", 300, 1);
+        CHECK_INT(listed_all(s), 1);
+        CHECK(!(tier_stat(s, 0).flags & VFS_TIER_USABLE));
+        CHECK_OK(vfs_reap(s, NULL));
+        CHECK_OK(vfs_remove(s, "k"));
+        CHECK_IS(vfs_remove(s, "k"), VFS_ERR_NOT_FOUND);
+        QUIET(vfs_close(s));
+        CHECK_INT(access(own, F_OK), -1);
+    }
+}
+
+static void ntfs_without_modes(void)
+{
+    on_ntfs("ntfs-3g", "no_detach", without_modes);
 }
 
 int main(int argc, char **argv)
@@ -453,6 +499,7 @@ int main(int argc, char **argv)
         {"forbidden", forbidden},
         {"of-removed-files", of_removed_files},
         {"ntfs", ntfs},
+        {"ntfs-without-modes", ntfs_without_modes},
     };
     start(argc, argv);
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {

@@ -120,6 +120,7 @@ impl Ground {
         let base = LockFd::open(|| own_dir(tier.as_fd(), base_name.as_c_str(), mode, uid)).map_err(|e| match e {
             libc::ENOTDIR | libc::ELOOP => Fault::os(e, NOT_OURS), // a file or a link under our name
             libc::EACCES => why_denied(tier.as_fd(), base_name.as_c_str(), uid, opening),
+            libc::EOPNOTSUPP => Fault::os(e, NO_MODES),
             e => Fault::os(e, opening),
         })?;
         let base_fd = base.borrow().map_err(|e| Fault::os(e, opening))?;
@@ -127,7 +128,16 @@ impl Ground {
         if meta.uid != uid {
             return Err(Fault::os(libc::EPERM, NOT_OURS));
         }
-        check_closed(&meta)?;
+        if let Err(exposed) = check_closed(&meta) {
+            if !store_dir::is_empty(base_fd, c".").unwrap_or(false) {
+                return Err(exposed);
+            }
+            // An empty one hides nothing. It is made again, or refused where the filesystem keeps no modes.
+            if mode == Mode::Create {
+                let _ = sys::remove_dir(tier.as_fd(), base_name.as_c_str());
+            }
+            return Err(Fault::os(libc::ENOENT, opening));
+        }
         let is_kept = match sys::flock(base_fd, KeyLockMode::Shared) {
             Ok(()) => true,
             Err(libc::EWOULDBLOCK) => false, // a cleaner is just looking at it: it lets go on its own
@@ -395,6 +405,7 @@ pub fn inner_dir(at: BorrowedFd, name: &CStr, mode: Mode, base: &Meta) -> Result
             },
             fault => fault,
         },
+        libc::EOPNOTSUPP => Fault::os(e, NO_MODES),
         e => Fault::os(e, what),
     };
     let dir = own_dir(at, name, mode, base.uid).map_err(opening)?;
@@ -419,6 +430,9 @@ fn check_closed(meta: &Meta) -> Result<(), Fault> {
     }
 }
 
+/// Why a directory that was just made is not private.
+const NO_MODES: &str = "creating a private directory: the filesystem does not keep the modes that it is given";
+
 /// Why a directory of ours could not be opened or made, which the system denied.
 fn why_denied(at: BorrowedFd, name: &CStr, uid: u32, what: &'static str) -> Fault {
     match sys::stat(Some(at), name) {
@@ -427,6 +441,7 @@ fn why_denied(at: BorrowedFd, name: &CStr, uid: u32, what: &'static str) -> Faul
         Ok(meta) if meta.permissions() & OUR_MODE != OUR_MODE || meta.permissions() & OTHERS != 0 => {
             Fault::mode(libc::EACCES, what, meta.permissions())
         }
+        Err(libc::ENOENT) => Fault::os(libc::EACCES, "creating this user's directory on the tier"),
         _ => Fault::os(libc::EACCES, what),
     }
 }
@@ -467,8 +482,8 @@ fn lacks_mode(meta: &Meta, owner: u32) -> bool {
 }
 
 /// Makes a directory of ours, and gives its mode back where the process's umask takes some of it. EPERM where it became
-/// another user's: the process is another user by now, or the filesystem makes it so. Nothing of another user is left
-/// under our name.
+/// another user's: the process is another user by now, or the filesystem makes it so. EOPNOTSUPP where others can reach
+/// it: the filesystem does not keep modes. Neither is left under our name.
 pub fn make_own_dir(at: BorrowedFd, name: &CStr, owner: u32) -> Os<()> {
     sys::make_dir(at, name)?;
     match give_mode_back(at, name, owner) {
@@ -476,6 +491,10 @@ pub fn make_own_dir(at: BorrowedFd, name: &CStr, owner: u32) -> Os<()> {
         Ok(meta) if meta.uid != owner => {
             let _ = sys::remove_dir(at, name); // else it is found to be not ours
             Err(libc::EPERM)
+        }
+        Ok(meta) if meta.permissions() & OTHERS != 0 => {
+            let _ = sys::remove_dir(at, name); // else an empty one, which the next one removes
+            Err(libc::EOPNOTSUPP)
         }
         answer => answer.map(drop),
     }

@@ -17,6 +17,7 @@ const CASE: &str = "trying names: on this filesystem, letters of another case ma
 const TAIL: &str = "trying names: on this filesystem, a dot or a space at the end makes no other name";
 const NORMALIZATION: &str = "trying names: on this filesystem, names that differ in Unicode normalization are the same";
 const CHANGED: &str = "trying names: this filesystem shortens or changes names";
+const COUNTS: &str = "trying links: this filesystem counts other names of a renamed or removed file";
 const HIDDEN: &str = "trying names: this filesystem keeps a removed file under another name while it is open";
 
 /// The file that everything is tried with. All names here begin with a backslash, as no key does.
@@ -154,6 +155,10 @@ impl Probe<'_> {
         sys::unlink(objects, outer).map_err(between)?;
         sys::link(dir, PROBE, dir, PROBE_LINK).map_err(between)?;
         sys::rename(dir, PROBE_LINK, objects, outer).map_err(between)?;
+        // A wrong count would make a persistent blob an owned one.
+        if sys::stat(Some(objects), outer).map_err(between)?.links != 2 {
+            return Err(Fault::os(libc::EOPNOTSUPP, COUNTS));
+        }
         sys::unlink(objects, outer).map_err(between)
     }
 
