@@ -16,6 +16,8 @@ c_tests! {
     memory_that_cannot_be_had_is_said_and_changes_nothing: "no_memory" "all";
     a_forked_child_reads_and_changes_nothing: "forking" "inherited";
     a_forked_child_keeps_no_dead_owner_alive: "forking" "orphaned";
+    /// One that only read, or gave back what it inherited, kept its dead parent's owner alive.
+    a_childs_first_call_of_any_kind_frees_the_owner: "forking" "first-calls";
     fork_amid_threads_is_safe: "forking" "amid-threads";
     nothing_is_inherited_through_exec: "forking" "exec";
     a_fork_at_any_call_leaves_a_child_that_reads_closes_and_opens_its_own: "beside" "forked";

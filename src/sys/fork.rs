@@ -419,6 +419,16 @@ unsafe extern "C" fn after_fork_in_child() {
     }
 }
 
+/// Does what a child has to do, where this process is one that has not done it: a child that only reads, or gives back what it
+/// inherited, keeps no owner of its parent alive either.
+#[inline]
+pub(super) fn enter() {
+    // SAFETY: null, or mapped and never unmapped.
+    if let Some(page) = unsafe { PAGE.load(SeqCst).as_ref() } {
+        current_generation(page);
+    }
+}
+
 /// The generation of processes that this one is. The first call in a forked child does what a child has to do.
 #[inline]
 fn current_generation(page: &process::AtomicU64) -> u64 {

@@ -166,8 +166,10 @@ pub fn enter() {
     DEPTH.set(DEPTH.get() + 1);
 }
 
-/// A call begins, unless this thread is inside of one: what earlier ones waited for forks does not count.
+/// A call begins, unless this thread is inside of one: what earlier ones waited for forks does not count. The first call in
+/// a forked child does what a child has to do.
 pub fn begin_call() {
+    super::fork::enter();
     if DEPTH.get() == 0 && FORK_WAIT.get() != 0 {
         FORK_WAIT.set(0);
     }

@@ -1,6 +1,8 @@
 /* fork: the child reads what it inherited, changes nothing, and keeps no dead owner alive. One MODE a case. */
 #include "harness.h"
 
+#include <sys/syscall.h>
+
 #include <spawn.h>
 
 static const char *A, *B;
@@ -223,6 +225,82 @@ static void orphaned(void)
     }
 }
 
+/* A raw clone runs no handler. Whichever function its child calls first, from then on it keeps no owner alive. */
+static void first_call(int which)
+{
+    const char *key = NULL;
+    char got[16];
+    size_t len;
+    vfs_stat_t stat = VFS_STAT_INIT;
+    vfs_tier_stat_t tier = VFS_TIER_STAT_INIT;
+    vfs_view_t view = {0};
+    vfs_list_t *list = NULL;
+    switch (which) {
+    case 0: CHECK_IS(vfs_has(had.store, "small"), 1); break;
+    case 1: CHECK_OK(vfs_read(had.store, "small", 0, got, sizeof got, &len, NULL)); break;
+    case 2: CHECK_OK(vfs_read(had.store, "small", 0, got, sizeof got, &len, &stat)); break;
+    case 3: CHECK_OK(vfs_stat(had.store, "small", &stat)); break;
+    case 4: CHECK_OK(vfs_map(had.store, "small", &view, NULL)); break;
+    case 5: QUIET(vfs_unmap(&had.view)); break;
+    case 6: QUIET(vfs_list_close(had.list)); break;
+    case 7: CHECK_IS(vfs_list_next(had.list, &key, &stat), VFS_ERR_FORKED); break;
+    case 8: CHECK_OK(vfs_list_open(had.store, &list)); break;
+    case 9: QUIET(vfs_abort(had.writer)); break;
+    case 10: CHECK_IS(vfs_write(had.writer, "x", 1), VFS_ERR_FORKED); break;
+    case 11: CHECK_OK(vfs_tier_stat(had.store, 0, &tier)); break;
+    case 12: QUIET(vfs_close(had.store)); break;
+    case 13: CHECK_IS(vfs_reap(had.store, NULL), VFS_ERR_FORKED); break;
+    case 14: CHECK_IS(vfs_has(NULL, "small"), VFS_ERR_INVALID); break;
+    default: QUIET(vfs_close(NULL));
+    }
+}
+
+enum { FIRST_CALLS = 16 };
+
+static void parent_of_clone(void *which)
+{
+    had.store = open_on(tiers);
+    CHECK_OK(put(had.store, "small", 5000, 1, 0));
+    CHECK_OK(put(had.store, "large", 50000, 2, 0));
+    CHECK_OK(vfs_map(had.store, "small", &had.view, NULL));
+    CHECK_OK(vfs_list_open(had.store, &had.list));
+    CHECK_OK(vfs_create(had.store, "stream", 0, 0, &had.writer));
+    CHECK_OK(vfs_write(had.writer, "abc", 3));
+    pid_t pid;
+    SYS(pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+    if (pid == 0) {
+        atomic_store(&steps->pid, getpid());
+        first_call(*(int *)which);
+        atomic_fetch_add(&steps->child, 1);
+        AWAIT(&steps->parent, 1);
+        _exit(0);
+    }
+    sleep_for_ever();
+}
+
+static void first_calls(void)
+{
+    two_tiers();
+    SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
+    for (int which = 0; which < FIRST_CALLS; which++) {
+        memset(steps, 0, sizeof *steps);
+        pid_t parent = start_child(parent_of_clone, &which);
+        AWAIT(&steps->child, 1);
+        pid_t child = atomic_load(&steps->pid);
+        vfs_t *s = open_on(tiers); /* (it reaps, and the parent is alive) */
+        CHECK_VALUE(s, "small", 5000, 1);
+        CHECK_VALUE(s, "large", 50000, 2);
+        kill_child(parent);
+        CHECK_OK(vfs_reap(s, NULL));
+        if (STATUS(vfs_has(s, "small")) != 0 || STATUS(vfs_has(s, "large")) != 0)
+            FAIL("call %d: the child keeps its dead parent's owner", which);
+        QUIET(vfs_close(s));
+        atomic_store(&steps->parent, 1);
+        JOIN(child);
+        nothing_left();
+    }
+}
+
 /* ---- fork while threads store ---- */
 
 struct busy {
@@ -389,7 +467,7 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } modes[] = {
-        {"inherited", inherited}, {"orphaned", orphaned}, {"amid-threads", amid_threads}, {"exec", exec}, {"look", look},
+        {"inherited", inherited}, {"orphaned", orphaned}, {"first-calls", first_calls}, {"amid-threads", amid_threads}, {"exec", exec}, {"look", look},
     };
     start(argc, argv);
     unsigned fds = descriptors();
