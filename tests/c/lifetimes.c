@@ -640,6 +640,61 @@ static void reaped_by_many(void)
     }
 }
 
+/* Whoever looks whether an owner lives holds its room shared for a moment, and for longer on a busy machine. Reapers wait
+ * for that until the end of their patience, and not for one another: they gave up after 13 ms, and each held the room shared
+ * while it waited. */
+static void waiting_reaper(void *arg)
+{
+    (void)arg;
+    vfs_t *s = open_on(tiers);
+    atomic_fetch_add(&steps->child, 1);
+    AWAIT(&steps->parent, 1);
+    CHECK_OK(vfs_reap(s, NULL));
+    QUIET(vfs_close(s));
+}
+
+static int look_at_room(const char *tier)
+{
+    const char *owners = say("%s/harness/owners", own_tier_dir(tier, geteuid()));
+    struct dirent **names;
+    int fd = -1;
+    int count = scandir(owners, &names, NULL, NULL);
+    for (int i = 0; i < count; i++) {
+        if (names[i]->d_name[0] != '.')
+            SYS(fd = open(say("%s/%s", owners, names[i]->d_name), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        free(names[i]);
+    }
+    free(names);
+    SYS(flock(fd, LOCK_SH | LOCK_NB));
+    return fd;
+}
+
+static void reapers_wait(void)
+{
+    two_tiers();
+    for (int round = 0; round < 3; round++) {
+        pid_t pids[4];
+        steps->child = steps->parent = 0;
+        for (int i = 0; i < 4; i++)
+            pids[i] = start_child(waiting_reaper, NULL);
+        AWAIT(&steps->child, 4);
+        pid_t dead = start_child(doomed_owner, (void *)"harness");
+        AWAIT(&steps->child, 5);
+        kill_child(dead);
+        int looks[] = {look_at_room(A), look_at_room(B)};
+        atomic_store(&steps->parent, 1);
+        nap(150);
+        for (int i = 0; i < 2; i++)
+            SYS(close(looks[i]));
+        JOIN_ALL(pids, 4);
+        vfs_t *s = open_as(tiers, "harness", 0);
+        check_reaped(s);
+        remove_kept(s);
+        QUIET(vfs_close(s));
+        nothing_left();
+    }
+}
+
 /* Two hundred start at once where dead owners' rooms lie: each opens, stores, reads and closes. */
 static void starting(void *arg)
 {
@@ -778,7 +833,7 @@ int main(int argc, char **argv)
         {"readers", readers},       {"handles", handles},                     {"views", views},
         {"reads", reads},           {"shutdown-amid", shutdown_amid},         {"holdings", holdings},
         {"left", left},             {"reaped-by-many", reaped_by_many},            {"start-storm", start_storm},
-        {"many-drafts", many_drafts},
+        {"many-drafts", many_drafts}, {"reapers-wait", reapers_wait},
     };
     start(argc, argv);
     unsigned fds = descriptors();

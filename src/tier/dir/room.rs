@@ -538,7 +538,7 @@ pub fn take_dead(ground: &Ground, id: &CStr, deadline: Deadline) -> Os<Option<Lo
     }
     let dir = LockFd::open(|| sys::open(Some(ground.owners.as_fd()), id, Open::OwnDir))?;
     let fd = dir.borrow()?;
-    for _ in 0..TRIES {
+    loop {
         match sys::flock(fd, KeyLockMode::Exclusive) {
             Ok(()) => {
                 let meta = sys::stat_fd(fd)?;
@@ -550,13 +550,15 @@ pub fn take_dead(ground: &Ground, id: &CStr, deadline: Deadline) -> Os<Option<Lo
         }
         // A look at whether the owner lives holds it shared for a moment; an owner or another reaper does not share.
         match sys::flock(fd, KeyLockMode::Shared) {
-            Ok(()) if deadline.is_over() => break,
-            Ok(()) => sys::sleep(Duration::from_micros(200)),
+            Ok(()) => sys::funlock(fd), // another reaper that waits would wait for us
             Err(libc::EWOULDBLOCK) => return Ok(None),
             Err(e) => return Err(e),
         }
+        if deadline.is_over() {
+            return Err(libc::EBUSY); // one that looks at it was stopped
+        }
+        sys::sleep(Duration::from_micros(200));
     }
-    Err(libc::EBUSY) // one that looks at it was stopped
 }
 
 /// Whether the owner of the room `id` is dead.
