@@ -14,6 +14,7 @@ c_tests! {
     descriptors_do_not_grow_with_blobs: "lifetimes" "holdings";
     two_hundred_that_start_among_the_dead_neither_fail_nor_reap_the_living: "lifetimes" "start-storm";
     reaping_by_many_takes_nothing_of_the_living: "lifetimes" "reaped-by-many";
+    reapers_wait_for_a_look_at_an_owner: "lifetimes" "reapers-wait";
     many_drafts_of_one_key_leave_nothing: "lifetimes" "many-drafts";
     an_empty_store_leaves_no_directory: "store_names" "past";
     a_killed_session_leaves_no_directory: "store_names" "killed";
@@ -22,6 +23,7 @@ c_tests! {
     a_store_stays_for_its_other_handles: "store_names" "others";
     a_reader_keeps_no_directory_and_finds_all: "store_names" "readers";
     a_forked_child_removes_no_directory: "store_names" "forked";
+    a_store_removed_while_it_is_made_is_made_again: "store_names" "made-again";
     a_store_comes_while_another_goes: "store_names" "between";
     a_remover_killed_anywhere_hides_nothing: "store_names" "killed-anywhere";
     many_open_and_close_one_empty_store: "store_names" "storm";

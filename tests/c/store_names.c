@@ -351,6 +351,30 @@ static void between(void)
     tell_points("store-names between", points);
 }
 
+/* Others remove an empty store between the making and the opening of its directory, several times in a row: many
+ * processes that open, close and reap at once met that, and vfs_open was VFS_ERR_IO. */
+static int was_made, taken_away;
+
+static void take_away(const char *name)
+{
+    if (was_made && strcmp(name, "openat") == 0 && taken_away < 20 && rmdir(say("%s/session", own[0])) == 0)
+        taken_away++;
+    was_made = strcmp(name, "mkdirat") == 0;
+}
+
+static void made_again(void)
+{
+    three_tiers();
+    before_call = take_away;
+    vfs_t *s = open_as(tiers, "session", 0);
+    before_call = NULL;
+    CHECK_INT(taken_away, 20);
+    CHECK_OK(put(s, "k", 100, 1, 0));
+    CHECK_INT(tier_of(s, "k"), 0);
+    QUIET(vfs_close(s));
+    nothing_left();
+}
+
 static void die(void)
 {
     kill(getpid(), SIGKILL);
@@ -478,7 +502,7 @@ int main(int argc, char **argv)
     } modes[] = {
         {"past", past},       {"killed", killed}, {"persistent", persistent}, {"foreign", foreign},
         {"others", others},   {"readers", readers}, {"forked", forked},       {"between", between},
-        {"killed-anywhere", killed_anywhere}, {"storm", storm},
+        {"killed-anywhere", killed_anywhere}, {"storm", storm}, {"made-again", made_again},
     };
     start(argc, argv);
     unsigned fds = descriptors();

@@ -40,7 +40,14 @@ impl StoreDir {
         let mut deadline = None;
         let mut removed = 0;
         while removed < TRIES {
-            let (fd, ident) = open_dir(base, name, mode, of)?;
+            let (fd, ident) = match open_dir(base, name, mode, of) {
+                // Removed between our making and our opening it, unless it could not be made since ours is gone.
+                Err(fault) if mode == Mode::Create && fault.errno == libc::ENOENT && is_linked(base) => {
+                    removed += 1;
+                    continue;
+                }
+                answer => answer?,
+            };
             if mode == Mode::ReadOnly {
                 return Ok(new(fd, false));
             }
@@ -90,6 +97,11 @@ impl StoreDir {
         }
         sys::funlock(fd);
     }
+}
+
+/// Whether a directory still has a name.
+fn is_linked(dir: BorrowedFd) -> bool {
+    sys::stat_fd(dir).is_ok_and(|meta| meta.links != 0)
 }
 
 /// Opens the directory of a store, again where a fork came in between. What is wrong with it counts, not its errno.
