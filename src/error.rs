@@ -144,7 +144,8 @@ pub(crate) struct Fault {
 }
 
 /// Why a directory under our name is not used: another user made it, or it is no directory.
-pub(crate) const NOT_OURS: &str = "our directory on the tier is another user's, or not a directory";
+pub(crate) const NOT_OURS: &str =
+    "vfs1-UID, this user's directory on the tier, belongs to another user or is not a directory";
 
 /// Why a tier is not used whose own directory this process may not search: to look for our directory there is not
 /// allowed.
@@ -261,6 +262,8 @@ impl Fault {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub index: u32,
+    /// Whose store it is.
+    pub uid: u32,
     /// NUL-terminated; "memory" for this process's heap.
     pub dir: Box<[u8]>,
 }
@@ -391,6 +394,9 @@ impl fmt::Display for Error {
         if self.errno != 0 {
             write!(f, ", {}", ErrnoName(self.errno))?;
         }
+        if let (Some(_), Some(tier)) = (self.mode, &self.tier) {
+            write!(f, "; to repair: {}", Repair { dir: tier.bytes(), uid: tier.uid })?;
+        }
         self.changed.map_or(Ok(()), |changed| write!(f, "{changed}"))
     }
 }
@@ -453,6 +459,27 @@ impl fmt::Display for Quoted<'_> {
             write!(f, "{}", String::from_utf8_lossy(part))?;
         }
         write!(f, "'")
+    }
+}
+
+/// The command that gives the directories of a user on a tier their modes again.
+pub(crate) struct Repair<'a> {
+    pub dir: &'a [u8],
+    pub uid: u32,
+}
+
+impl fmt::Display for Repair<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "chmod -R u=rwX,go=,g-s {}/{}", Quoted(self.dir), BaseName(self.uid))
+    }
+}
+
+/// The name of a user's directory on a tier: the version of the layout there, and who it is.
+pub(crate) struct BaseName(pub u32);
+
+impl fmt::Display for BaseName {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "vfs1-{}", self.0)
     }
 }
 

@@ -17,13 +17,13 @@ pub use list::List;
 pub use view::View;
 pub use writer::Writer;
 
-use crate::error::{Code, Error, Fault, Quoted, Result, Shown, WrongMode, lacks_room};
+use crate::error::{Code, Error, Fault, Repair, Result, WrongMode, lacks_room};
 use crate::key::Key;
 use crate::options::{Options, TierSpec};
 use crate::sys::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use crate::sys::{self, Kin, NoMemory, Shared};
 use crate::tier::any::AnyTier;
-use crate::tier::dir::{Mode, base_name};
+use crate::tier::dir::Mode;
 use crate::tier::{Blob, Found, Tier};
 use health::Logger;
 use place::Placement;
@@ -125,8 +125,7 @@ impl std::fmt::Display for Trouble<'_> {
         }
         if self.fault.mode.is_some() {
             let aim = if self.fault.is_exposed() { "make it private again" } else { "give it its mode again" };
-            let (dir, name) = (Quoted(self.dir.to_bytes()), base_name(self.uid));
-            write!(f, "; {aim}: chmod -R u=rwX,go=,g-s {dir}/{}", Shown(name.as_bytes()))?;
+            write!(f, "; {aim}: {}", Repair { dir: self.dir.to_bytes(), uid: self.uid })?;
         }
         Ok(())
     }

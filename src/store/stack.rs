@@ -114,7 +114,7 @@ impl Stack {
                 sys::try_push(&mut seen, ident).map_err(no_memory)?;
             }
             let index = stack.layers.len();
-            let place = Place { index: index as u32, dir: sys::try_concat(&[dir]).map_err(no_memory)? };
+            let place = Place { index: index as u32, uid, dir: sys::try_concat(&[dir]).map_err(no_memory)? };
             let tier = match &spec.dir {
                 Some(dir) => AnyTier::Dir(DirTier::new(spec, dir, uid, name, mode, kin).map_err(no_memory)?),
                 None => {
@@ -293,7 +293,7 @@ impl Stack {
             }
             drop(lock); // nothing is held while we wait
             if deadline.is_over() {
-                return Err(Error::new(Code::Busy, "waiting for a key that another changes"));
+                return Err(Error::new(Code::Busy, "timed out waiting for the key's lock"));
             }
             sys::sleep(Duration::from_millis(1));
         }
@@ -304,7 +304,7 @@ impl Stack {
     fn lock_all(&self, key: &Key, mut mode: KeyLockMode, patience: Duration, count: usize) -> Result<KeyLock<'_>> {
         let number = lock_number(&self.name, key);
         let deadline = sys::Deadline::after(patience);
-        let busy = || Error::new(Code::Busy, "waiting for a key that another changes");
+        let busy = || Error::new(Code::Busy, "timed out waiting for the key's lock");
         let taken = match self.kin.in_child() {
             true => None, // a thread that is not in this process may hold the table
             false => Some(self.keys.take(number, patience).ok_or_else(busy)?),

@@ -127,7 +127,7 @@ impl Tier for DirTier {
             },
             Err(e) => {
                 let free = sys::space(draft.file.as_fd()).ok().map(|space| space.free_bytes);
-                Fault { free, ..Fault::os(e, "reserving room for a writer") }
+                Fault { free, ..Fault::os(e, "reserving space for a writer") }
             }
         };
         draft.uncharge(more);
@@ -135,7 +135,7 @@ impl Tier for DirTier {
             // It made the file longer: what is not handed out must not become part of the blob.
             let given_back = sys::truncate(draft.file.as_fd(), draft.len);
             draft.torn = given_back.is_err();
-            given_back.map_err(|e| Fault::os(e, "giving back what was reserved"))?;
+            given_back.map_err(|e| Fault::os(e, "releasing reserved space"))?;
         }
         match reserved {
             Err(libc::EOPNOTSUPP | libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::EINTR) => {

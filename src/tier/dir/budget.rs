@@ -271,7 +271,7 @@ impl Budget {
     }
 
     fn leave_reserve(&self, file: BorrowedFd, more: u64) -> Result<(), Fault> {
-        let asking = |e| Fault::os(e, "asking the filesystem for its room");
+        let asking = |e| Fault::os(e, "querying free space");
         self.check_reserve(&sys::space(file).map_err(asking)?, more)
     }
 

@@ -100,7 +100,7 @@ impl Draft {
 
     /// Sets its time, and answers what the filesystem kept of it.
     fn set_time(&self, at_ns: u64) -> Result<u64, Fault> {
-        let stamping = |e| Fault::os(e, "stamping a blob");
+        let stamping = |e| Fault::os(e, "setting a blob's time");
         sys::set_modified(self.file.as_fd(), at_ns).map_err(stamping)?;
         if at_ns <= self.room.exact_until_ns {
             return Ok(at_ns);
@@ -112,7 +112,7 @@ impl Draft {
         if time::is_kept(set_ns, kept_ns) {
             return Ok(());
         }
-        let random = sys::random().map_err(|e| Fault::os(e, "stamping a blob"))?;
+        let random = sys::random().map_err(|e| Fault::os(e, "setting a blob's time"))?;
         self.set_time(time::unknown(random)).map(drop)
     }
 

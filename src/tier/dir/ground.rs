@@ -3,7 +3,7 @@
 use super::names::is_of_removed_file;
 use super::probe::is_name_forbidden;
 use super::store_dir::{self, OBJECTS, OWNERS, StoreDir};
-use crate::error::{Fault, NO_WAY_IN, NOT_OURS, OTHERS, OUR_MODE};
+use crate::error::{BaseName, Fault, NO_WAY_IN, NOT_OURS, OTHERS, OUR_MODE};
 use crate::key::Key;
 use crate::sys::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::sys::{self, Fd, Ident, KeptFd, KeyLockMode, LockFd, Meta, Open, Os, Shared, Space, Text};
@@ -12,8 +12,6 @@ use std::ffi::CStr;
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Version of the layout on a tier, in the name of our directory there.
-const LAYOUT: u32 = 1;
 /// The file whose bytes are locked: a name that no store can have.
 const LOCK_FILE: &CStr = c"\\lock";
 
@@ -94,9 +92,9 @@ impl Drop for StaleHold<'_> {
 }
 
 /// The name of our directory on a tier.
-pub fn base_name(uid: u32) -> Text<32> {
+fn base_name(uid: u32) -> Text<32> {
     let mut name = Text::new();
-    let _ = write!(name, "vfs{LAYOUT}-{uid}"); // fits
+    let _ = write!(name, "{}", BaseName(uid)); // fits
     name
 }
 
@@ -129,14 +127,12 @@ impl Ground {
             return Err(Fault::os(libc::EPERM, NOT_OURS));
         }
         if let Err(exposed) = check_closed(&meta) {
-            if !store_dir::is_empty(base_fd, c".").unwrap_or(false) {
-                return Err(exposed);
+            // Its maker was killed before it removed it again.
+            if mode == Mode::Create && keeps_no_modes(base_fd) {
+                let _ = sys::remove_dir(tier.as_fd(), base_name.as_c_str()); // unless something is in it
+                return Err(Fault::os(libc::EOPNOTSUPP, NO_MODES));
             }
-            // An empty one hides nothing. It is made again, or refused where the filesystem keeps no modes.
-            if mode == Mode::Create {
-                let _ = sys::remove_dir(tier.as_fd(), base_name.as_c_str());
-            }
-            return Err(Fault::os(libc::ENOENT, opening));
+            return Err(exposed);
         }
         let is_kept = match sys::flock(base_fd, KeyLockMode::Shared) {
             Ok(()) => true,
@@ -342,7 +338,7 @@ fn open_inner(store: &StoreDir, mode: Mode, base: &Meta) -> Result<Inner, Fault>
     let mode = if mode == Mode::Repair { Mode::Create } else { mode };
     let objects = inner_dir(store, OBJECTS, mode, base)?;
     let owners = inner_dir(store, OWNERS, mode, base)?;
-    let space = sys::space(objects.0.as_fd()).map_err(|e| Fault::os(e, "asking the filesystem for its room"))?;
+    let space = sys::space(objects.0.as_fd()).map_err(|e| Fault::os(e, "querying free space"))?;
     Ok((objects, owners, space))
 }
 
@@ -432,6 +428,16 @@ fn check_closed(meta: &Meta) -> Result<(), Fault> {
 
 /// Why a directory that was just made is not private.
 const NO_MODES: &str = "creating a private directory: the filesystem does not keep the modes that it is given";
+
+/// Whether the filesystem gives a new directory rights for others that it was not made with.
+fn keeps_no_modes(dir: BorrowedFd) -> bool {
+    const TRIED: &CStr = c"\\mode";
+    sys::make_dir(dir, TRIED).is_ok_and(|()| {
+        let meta = sys::stat(Some(dir), TRIED);
+        let _ = sys::remove_dir(dir, TRIED);
+        meta.is_ok_and(|meta| meta.permissions() & OTHERS != 0)
+    })
+}
 
 /// Why a directory of ours could not be opened or made, which the system denied.
 fn why_denied(at: BorrowedFd, name: &CStr, uid: u32, what: &'static str) -> Fault {

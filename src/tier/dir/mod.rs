@@ -13,7 +13,7 @@ mod store_dir;
 use budget::Granted;
 pub use budget::{Budget, MAX, beyond};
 pub use draft::Draft;
-pub use ground::{Ground, Mode, StaleHold, base_name};
+pub use ground::{Ground, Mode, StaleHold};
 
 use super::Found;
 use crate::error::{ANOTHER_USER, Code, Fault};
@@ -236,7 +236,7 @@ impl DirTier {
     fn room(&self, ground: &Shared<Ground>) -> Result<Shared<Room>, Fault> {
         let mut rooms = lock(&self.rooms);
         let Rooms::Open(rooms) = &mut *rooms else {
-            return Err(Fault::last(Code::Shutdown, 0, "making a room"));
+            return Err(Fault::last(Code::Shutdown, 0, "creating the owner directory"));
         };
         let here = |room: &Shared<Room>| room.ground.owners_ident == ground.owners_ident;
         if let Some(at) = rooms.iter().position(|room| room.as_ref().is_some_and(here)) {
@@ -251,7 +251,7 @@ impl DirTier {
             rooms[..=at].rotate_right(1);
             rooms[0] = Some(room);
         }
-        rooms[0].clone().ok_or(Fault::os(libc::ENOENT, "making a room"))
+        rooms[0].clone().ok_or(Fault::os(libc::ENOENT, "creating the owner directory"))
     }
 
     /// Our rooms, the last used first. Who has none owns nothing here.
@@ -396,7 +396,7 @@ impl DirTier {
 
     /// The filesystem's room.
     pub fn space(&self) -> Result<Space, Fault> {
-        let asking = |e| Fault::os(e, "asking the filesystem for its room");
+        let asking = |e| Fault::os(e, "querying free space");
         match self.ground(false) {
             Ok(ground) => sys::space(ground.objects.as_fd()).map_err(asking),
             Err(_) => {
@@ -427,8 +427,7 @@ impl DirTier {
     /// Fails where `bytes` would not fit here now.
     pub fn check_room(&self, bytes: u64) -> Result<(), Fault> {
         let ground = self.ground(true)?;
-        let space =
-            sys::space(ground.objects.as_fd()).map_err(|e| Fault::os(e, "asking the filesystem for its room"))?;
+        let space = sys::space(ground.objects.as_fd()).map_err(|e| Fault::os(e, "querying free space"))?;
         if space.total_inodes != 0 && space.free_inodes == 0 {
             return Err(Fault::os(libc::ENOSPC, "finding an inode for a blob"));
         }
@@ -476,7 +475,7 @@ impl DirTier {
         deadline: Deadline,
         mut each: impl FnMut(RoomRef) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let reading = |e| Fault::os(e, "reading the rooms of owners");
+        let reading = |e| Fault::os(e, "reading the owner directories");
         ground.check().map_err(reading)?;
         let mut names = match Names::open(ground.owners.as_fd(), c".") {
             Err(libc::ENOENT) => return Ok(()), // removed

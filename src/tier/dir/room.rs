@@ -64,18 +64,19 @@ impl Room {
     /// links at all.
     pub fn make(ground: &Shared<Ground>) -> Result<Shared<Room>, Fault> {
         let owners = ground.owners.as_fd();
-        let user = ground.check().and_then(|()| ground.user()).map_err(|e| Fault::os(e, "making a room"))?;
+        let user =
+            ground.check().and_then(|()| ground.user()).map_err(|e| Fault::os(e, "creating the owner directory"))?;
         for _ in 0..TRIES {
             let mut id = Text::new();
-            let random = sys::random().map_err(|e| Fault::os(e, "naming a room"))?;
+            let random = sys::random().map_err(|e| Fault::os(e, "naming the owner directory"))?;
             let _ = write!(id, "{random:016x}"); // fits
             match make_own_dir(owners, id.as_c_str(), user) {
                 Err(libc::EEXIST) => continue,
-                answer => answer.map_err(|e| Fault::os(e, "making a room"))?,
+                answer => answer.map_err(|e| Fault::os(e, "creating the owner directory"))?,
             }
             match Self::take(owners, &id) {
                 Ok(Some(dir)) => {
-                    let using = |e| Fault::os(e, "using a room");
+                    let using = |e| Fault::os(e, "using the owner directory");
                     let probed = dir.borrow().map_err(using).and_then(|dir| probe(ground, id.as_bytes(), dir));
                     let Probed { fix_mode, exact_until_ns } = probed.inspect_err(|_| remove_refused(owners, &id))?;
                     let (subs, links) = (AtomicU32::new(0), AtomicU64::new(0));
@@ -91,17 +92,17 @@ impl Room {
                         exact_until_ns,
                         links_refused,
                     };
-                    return Shared::try_new(room).map_err(|_| Fault::memory("making a room"));
+                    return Shared::try_new(room).map_err(|_| Fault::memory("creating the owner directory"));
                 }
                 // Who has it may have looked only whether its owner lives, and will not remove it.
                 Ok(None) => drop(sys::remove_dir(owners, id.as_c_str())),
                 Err(e) => {
                     let _ = sys::remove_dir(owners, id.as_c_str());
-                    return Err(Fault::os(e, "locking a room"));
+                    return Err(Fault::os(e, "locking the owner directory"));
                 }
             }
         }
-        Err(Fault::os(libc::EBUSY, "making a room: reapers took each one"))
+        Err(Fault::os(libc::EBUSY, "creating the owner directory: reapers took each one"))
     }
 
     /// Opens and locks a room just made; `None` where a reaper took it for a dead owner's.
@@ -128,12 +129,12 @@ impl Room {
 
     /// The directory; fails in a forked child, which has no rooms.
     pub fn dir(&self) -> Result<BorrowedFd<'_>, Fault> {
-        self.dir.borrow().map_err(|e| Fault::os(e, "using a room"))
+        self.dir.borrow().map_err(|e| Fault::os(e, "using the owner directory"))
     }
 
     /// EBADF where the process closed a descriptor of these, or uses the number for a file of its own.
     pub fn check(&self) -> Result<(), Fault> {
-        self.dir.check().and_then(|()| self.ground.check()).map_err(|e| Fault::os(e, "using a room"))
+        self.dir.check().and_then(|()| self.ground.check()).map_err(|e| Fault::os(e, "using the owner directory"))
     }
 
     /// Tries links again where publishing failed for want of them. One call at a time.
@@ -275,7 +276,7 @@ impl Room {
             match sys::stat(Some(dir), path.as_c_str()) {
                 Ok(meta) if meta.ident == ident => return Ok(Some(path)),
                 Ok(_) | Err(libc::ENOENT) => {}
-                Err(e) => return Err(Fault::os(e, "looking into a room")),
+                Err(e) => return Err(Fault::os(e, "looking into the owner directory")),
             }
         }
         Ok(None)
@@ -327,7 +328,7 @@ impl RoomRef<'_> {
         match sys::stat(Some(self.dir), path.as_c_str()) {
             Ok(meta) => Ok(meta.ident == ident),
             Err(libc::ENOENT) => Ok(false),
-            Err(e) => Err(Fault::os(e, "looking into a room")),
+            Err(e) => Err(Fault::os(e, "looking into the owner directory")),
         }
     }
 
@@ -336,7 +337,7 @@ impl RoomRef<'_> {
     pub fn empty(&self, mut each: impl FnMut(&Key, &Path, &Meta) -> Result<(), Fault>) -> Result<(), Fault> {
         let removing = |answer: Os<()>| match answer {
             Ok(()) | Err(libc::ENOENT) => Ok(()),
-            Err(e) => Err(Fault::os(e, "removing a room")),
+            Err(e) => Err(Fault::os(e, "removing the owner directory")),
         };
         let mut found = false;
         // A draft may come in while we list, until the room itself is gone.
@@ -353,7 +354,9 @@ impl RoomRef<'_> {
                         Err(libc::ENOTEMPTY) => Ok(()),
                         answer => removing(answer),
                     },
-                    Entry::NotOurs => Err(Fault::os(libc::EPERM, "removing a room: a directory in it is not ours")),
+                    Entry::NotOurs => {
+                        Err(Fault::os(libc::EPERM, "removing the owner directory: it has a directory of somebody else"))
+                    }
                 };
                 if let Err(fault) = gone {
                     first.get_or_insert(fault);
@@ -376,13 +379,13 @@ impl RoomRef<'_> {
                 answer => return answer.map(drop),
             }
         }
-        Err(Fault::os(libc::ENOTEMPTY, "removing a room"))
+        Err(Fault::os(libc::ENOTEMPTY, "removing the owner directory"))
     }
 }
 
 /// Calls `each` for all that lies in a room, files before the sub-rooms that hold them.
 pub fn each_entry(room: BorrowedFd, mut each: impl FnMut(Entry) -> Result<(), Fault>) -> Result<(), Fault> {
-    let reading = |e| Fault::os(e, "reading a room");
+    let reading = |e| Fault::os(e, "reading the owner directory");
     let mut names = match Names::open(room, c".") {
         Err(libc::ENOENT) => return Ok(()), // removed
         answer => answer.map_err(reading)?,
