@@ -56,6 +56,11 @@ impl Stack {
         Ok(Seen { all, hidden })
     }
 
+    /// Whether some tier has a key; one that cannot be looked into is skipped.
+    fn any_has(&self, key: &Key) -> bool {
+        self.layers.iter().any(|layer| layer.tier.look(key).is_ok_and(|found| found.is_some()))
+    }
+
     /// Makes a draft in the tier `at` the blob of its key, and the only one in all tiers.
     pub fn publish(&self, lock: &KeyLock, at: usize, draft: &mut Draft, key: &Key, how: Publish) -> Result<Published> {
         let hold = match lock.hold(at) {
@@ -64,7 +69,13 @@ impl Stack {
         };
         let tier = &self.layers[at].tier;
         // Its own tier answers for itself, unless what it has there is to be replaced.
-        let Seen { all, hidden } = self.look_all(lock, key, (!how.over).then_some(at))?;
+        let Seen { all, hidden } = match self.look_all(lock, key, (!how.over).then_some(at)) {
+            // One tier cannot be looked into, which another one that has the key need not know.
+            Err(error) if !how.over && error.tier().is_some() && self.any_has(key) => {
+                return Err(Error::new(Code::Exists, "storing a key"));
+            }
+            seen => seen?,
+        };
         if !how.over && all.iter().any(Option::is_some) {
             return Err(Error::new(Code::Exists, "storing a key"));
         }

@@ -1,5 +1,6 @@
 /* A call that has nothing to change says so, whatever a tier says that it did not need. One MODE a case. */
 #include "harness.h"
+#include "between.h"
 
 #include <grp.h>
 
@@ -276,6 +277,52 @@ static void lost_rights(void)
         JOIN(start_child(as_user_with_root_behind, &turn));
 }
 
+/* ---- a failure of one call of the system ---- */
+
+static int left_until_failure, failure;
+
+static void fail_once(const char *name)
+{
+    if (strcmp(name, "close") != 0 && strcmp(name, "fcntl-unlock") != 0 && --left_until_failure == 0)
+        refuse_with = failure;
+}
+
+/* A key that one tier has exists, whichever call fails while it is stored without VFS_REPLACE. */
+static void one_failure(void)
+{
+    static const int failures[] = {EIO, EACCES, ESTALE};
+    static const size_t sizes[] = {300, 5 << 20};
+    make_tiers();
+    int points = 0;
+    for (int has = 0; has < TIERS; has++) {
+        vfs_t *owner = open_on(dirs[has]);
+        CHECK_OK(put(owner, "k", 300, 1, 0));
+        for (int i = 0; i < 3; i++) {
+            for (int how = 0; how < 3; how++) {
+                failure = failures[i];
+                for (int n = 1;; n++) {
+                    vfs_t *s = open_on(tiers);
+                    left_until_failure = n;
+                    before_call = fail_once;
+                    int32_t status = how < 2 ? put(s, "k", sizes[how], 2, 0) : stream(s, "k", 0, VFS_PERSIST);
+                    before_call = NULL;
+                    if (status != VFS_ERR_EXISTS)
+                        FAIL("tier %d has it, call %d fails with %s: %s\n    %s", has, n, strerror(failure),
+                             status_name(status), vfs_last_error());
+                    CHECK_VALUE(s, "k", 300, 1);
+                    QUIET(vfs_close(s));
+                    if (left_until_failure > 0)
+                        break;
+                    points++;
+                }
+            }
+        }
+        QUIET(vfs_close(owner));
+    }
+    CHECK(points > 100);
+    tell_points("nothing-to-change one-failure", points);
+}
+
 /* A tier that may be searched and written, but not read, as a drop box is: it is a tier like any other. */
 static void drop_box_user(void *arg)
 {
@@ -326,6 +373,7 @@ int main(int argc, char **argv)
         void (*run)(void);
     } modes[] = {
         {"each-flaw", flaws}, {"all-read-only", all_read_only}, {"lost-rights", lost_rights}, {"drop-box", drop_box},
+        {"one-failure", one_failure},
     };
     start(argc, argv);
     for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++) {
