@@ -6,6 +6,7 @@ use super::alloc::{Text, try_box};
 use std::ffi::c_char;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// The last failure: its errno, and its sentence.
 struct Last {
@@ -26,6 +27,8 @@ static DEPTH: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: None };
 pub(super) static FORKS: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: None };
 /// When the thread's call began to wait for forks of other threads, in milliseconds of the monotonic clock; 0: it did not.
 pub(super) static FORK_WAIT: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: None };
+/// How long the thread's call waited for processes that remove directories of stores, in microseconds.
+static REMOVER_WAIT: ThreadKey = ThreadKey { key: AtomicU32::new(0), free: None };
 
 impl ThreadKey {
     fn key(&self) -> Option<libc::pthread_key_t> {
@@ -166,13 +169,27 @@ pub fn enter() {
     DEPTH.set(DEPTH.get() + 1);
 }
 
-/// A call begins, unless this thread is inside of one: what earlier ones waited for forks does not count. The first call in
+/// A call begins, unless this thread is inside of one: what earlier ones waited for does not count. The first call in
 /// a forked child does what a child has to do.
 pub fn begin_call() {
     super::fork::enter();
-    if DEPTH.get() == 0 && FORK_WAIT.get() != 0 {
-        FORK_WAIT.set(0);
+    if DEPTH.get() == 0 {
+        for wait in [&FORK_WAIT, &REMOVER_WAIT] {
+            if wait.get() != 0 {
+                wait.set(0);
+            }
+        }
     }
+}
+
+/// How long this thread's call waited for removers of stores' directories until now.
+pub fn waited_for_removers() -> Duration {
+    Duration::from_micros(REMOVER_WAIT.get() as u64)
+}
+
+/// The call waited so much longer. Without memory for the mark that is forgotten.
+pub fn wait_for_removers(more: Duration) {
+    REMOVER_WAIT.set((waited_for_removers() + more).as_micros() as usize);
 }
 
 /// This thread comes out again.

@@ -19,8 +19,8 @@ pub const OWNERS: &CStr = c"owners";
 /// How often a store is opened again that others remove meanwhile. Each time another process has got on.
 const TRIES: usize = 1000;
 
-/// How long an opening waits for a process that removes the store's directories, which takes some microseconds. One that
-/// was stopped in between keeps nobody from the store: it is used without the lock then.
+/// How long all openings of one call wait for processes that remove a store's directories, which takes some microseconds. One
+/// that was stopped in between keeps nobody from the store: it is used without the lock then.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 pub struct StoreDir {
@@ -37,7 +37,7 @@ impl StoreDir {
         let opening = |e| Fault::os(e, "opening the store's directories");
         let kin = Kin::here().map_err(opening)?;
         let new = |fd, kept| StoreDir { fd, kept: AtomicBool::new(kept), given_up: AtomicBool::new(false), kin };
-        let mut deadline = None;
+        let mut wait = Wait::default();
         let mut removed = 0;
         while removed < TRIES {
             let (fd, ident) = match open_dir(base, name, mode, of) {
@@ -58,7 +58,7 @@ impl StoreDir {
                     Err(e) => return Err(opening(e)),
                 },
                 Err(libc::EWOULDBLOCK) => {
-                    if deadline.get_or_insert_with(|| Deadline::after(PATIENCE)).is_over() {
+                    if wait.is_over() {
                         return Ok(new(fd, false));
                     }
                     drop(fd);
@@ -96,6 +96,27 @@ impl StoreDir {
             let _ = remove_dirs(base, name, fd); // what is left is for a reap
         }
         sys::funlock(fd);
+    }
+}
+
+/// An opening's wait for removers, of which its call knows the sum: a reap opens one store after the other.
+#[derive(Default)]
+struct Wait {
+    until: Option<Deadline>,
+}
+
+impl Wait {
+    fn is_over(&mut self) -> bool {
+        let left = || PATIENCE.saturating_sub(sys::thread::waited_for_removers());
+        self.until.get_or_insert_with(|| Deadline::after(left())).is_over()
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let Some(until) = &self.until {
+            sys::thread::wait_for_removers(until.waited());
+        }
     }
 }
 
@@ -229,5 +250,62 @@ pub fn has_owners(base: BorrowedFd, name: &Key) -> Os<bool> {
         _ if !meta.is_dir() => Ok(false),
         1 => Ok(!is_empty(base, owners.as_c_str())?),
         links => Ok(links != 2),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    /// Removers that were stopped: a call that opens many stores, as a reap does, waited for each of them anew.
+    #[test]
+    fn stopped_removers_cost_a_call_one_wait() {
+        let _no_fork = sys::faults::FORKING.read().unwrap_or_else(|e| e.into_inner()); // its child would hold the locks
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| std::ffi::CString::new(dir.path().join(name).to_str().unwrap()).unwrap();
+        let open = |path: &CStr| sys::open(None, path, Open::Dir).unwrap();
+        std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let base = open(&at("."));
+        let meta = sys::stat_fd(base.as_fd()).unwrap();
+        let names = ["one", "two", "three"];
+        let removers: Vec<_> = names
+            .iter()
+            .map(|name| {
+                ground::make_own_dir(base.as_fd(), &std::ffi::CString::new(*name).unwrap(), meta.uid).unwrap();
+                let remover = open(&at(name));
+                sys::flock(remover.as_fd(), KeyLockMode::Exclusive).unwrap();
+                remover
+            })
+            .collect();
+        let open_store = |name: &str| {
+            let name = std::ffi::CString::new(name).unwrap();
+            let store = StoreDir::open(base.as_fd(), &name, Mode::Create, &meta);
+            store.map(|store| store.kept.load(Relaxed)).map_err(|fault| fault.errno)
+        };
+        let skipped = sys::faults::skipped_ns;
+        let ((opened, first, all), _) = sys::faults::run(0, None, 0, false, || {
+            sys::thread::enter();
+            let began = skipped();
+            let one = open_store("one");
+            let first = skipped() - began;
+            let opened = [one, open_store("two"), open_store("three")];
+            sys::thread::leave();
+            (opened, first, skipped() - began)
+        });
+        assert_eq!(opened, [Ok(false); 3], "they are used without the lock");
+        assert!(first >= PATIENCE.as_nanos() as u64, "the first opening waits");
+        assert_eq!(first, all, "the others do not");
+        // The next call waits again.
+        let (again, _) = sys::faults::run(0, None, 0, false, || {
+            sys::thread::enter();
+            let began = skipped();
+            let opened = open_store("one");
+            sys::thread::leave();
+            (opened, skipped() - began >= PATIENCE.as_nanos() as u64)
+        });
+        assert_eq!(again, (Ok(false), true));
+        drop(removers);
+        assert_eq!(open_store("one"), Ok(true));
     }
 }
