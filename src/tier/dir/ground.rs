@@ -5,7 +5,7 @@ use super::probe::is_name_forbidden;
 use super::store_dir::{self, OBJECTS, OWNERS, StoreDir};
 use crate::error::{BaseName, Fault, NO_WAY_IN, NOT_OURS, OTHERS, OUR_MODE};
 use crate::key::Key;
-use crate::sys::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use crate::sys::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sys::{self, Fd, Ident, KeptFd, KeyLockMode, LockFd, Meta, Open, Os, Shared, Space, Text};
 use crate::tier::Found;
 use std::ffi::CStr;
@@ -48,6 +48,8 @@ pub struct Ground {
     /// That lock was taken.
     kept: AtomicBool,
     pub base_ident: Ident,
+    /// When its mode was asked for after a miss, by the monotonic clock.
+    base_asked_at: AtomicU64,
     /// `None` where it is missing and may not be made.
     pub lock: Option<LockFd>,
     /// The store's own directory; `None` where nothing may be changed.
@@ -174,6 +176,7 @@ impl Ground {
             base,
             kept: AtomicBool::new(is_kept),
             base_ident: meta.ident,
+            base_asked_at: AtomicU64::new(0),
             lock,
             store: (mode != Mode::ReadOnly).then_some(store),
             name: *name,
@@ -291,16 +294,25 @@ impl Ground {
         }
     }
 
-    /// Whether the tier's path still leads here, and the outermost and the innermost directory are closed to others: a
-    /// miss asks for no more, and [`Ground::check_closed`] for all of them.
+    /// Whether the tier's path still leads here, to a directory that is closed to others.
     pub fn is_current(&self) -> bool {
         let named = sys::stat(None, c_str(&self.objects_path));
-        let here = named.is_ok_and(|meta| meta.ident == self.objects_ident && check_closed(&meta).is_ok());
-        let base = || match self.base.borrow() {
+        named.is_ok_and(|meta| meta.ident == self.objects_ident && check_closed(&meta).is_ok())
+    }
+
+    /// Whether the outermost directory is closed to others, for a miss: asked for once a millisecond at most, so that many
+    /// misses cost no more. [`Ground::check_closed`] asks for all directories.
+    pub fn is_base_closed(&self) -> bool {
+        let (now, last) = (sys::monotonic_ns(), self.base_asked_at.load(Relaxed));
+        if now.abs_diff(last) < 1_000_000 {
+            return true;
+        }
+        self.base_asked_at.store(now, Relaxed);
+        let base = match self.base.borrow() {
             Ok(fd) => sys::stat_fd(fd),
             Err(_) => sys::stat(Some(self.owners.as_fd()), c"../.."), // in a forked child
         };
-        here && base().map_or(true, |meta| check_closed(&meta).is_ok())
+        base.map_or(true, |meta| check_closed(&meta).is_ok())
     }
 
     /// Whether the tier's path still leads to this lock file: asked once a lock in it was taken. Where the mode of the lock

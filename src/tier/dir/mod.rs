@@ -190,13 +190,18 @@ impl DirTier {
         {
             self.forget(&known);
         }
-        self.refresh()
+        self.renew(|known| known.is_current())
     }
 
     /// Compares the ground with the tier's path; true where it was replaced.
     pub fn refresh(&self) -> Result<bool, Fault> {
+        self.renew(|known| known.is_current() && known.is_base_closed())
+    }
+
+    /// Replaces the ground unless it is still good.
+    fn renew(&self, is_good: impl FnOnce(&Ground) -> bool) -> Result<bool, Fault> {
         match self.ground(false) {
-            Ok(known) if known.is_current() => {
+            Ok(known) if is_good(&known) => {
                 known.keep_cleaners_away();
                 Ok(false)
             }
