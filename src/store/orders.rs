@@ -9,7 +9,7 @@ use crate::tier::dir::Budget;
 use loom::cell::UnsafeCell;
 use loom::model::Builder;
 use loom::sync::Arc;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const FOR_EVER: Duration = Duration::MAX;
 

@@ -5,7 +5,7 @@ use super::probe::is_name_forbidden;
 use super::store_dir::{self, OBJECTS, OWNERS, StoreDir};
 use crate::error::{BaseName, Fault, NO_WAY_IN, NOT_OURS, OTHERS, OUR_MODE};
 use crate::key::Key;
-use crate::sys::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use crate::sys::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::sys::{self, Fd, Ident, KeptFd, KeyLockMode, LockFd, Meta, Open, Os, Shared, Space, Text};
 use crate::tier::Found;
 use std::ffi::CStr;
@@ -49,7 +49,7 @@ pub struct Ground {
     kept: AtomicBool,
     pub base_ident: Ident,
     /// When its mode was asked for after a miss, by the monotonic clock.
-    base_asked_at: AtomicU64,
+    base_asked_at: std::sync::atomic::AtomicU64,
     /// `None` where it is missing and may not be made.
     pub lock: Option<LockFd>,
     /// The store's own directory; `None` where nothing may be changed.
@@ -176,7 +176,7 @@ impl Ground {
             base,
             kept: AtomicBool::new(is_kept),
             base_ident: meta.ident,
-            base_asked_at: AtomicU64::new(0),
+            base_asked_at: std::sync::atomic::AtomicU64::new(0),
             lock,
             store: (mode != Mode::ReadOnly).then_some(store),
             name: *name,
