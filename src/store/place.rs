@@ -80,6 +80,7 @@ impl<'a> Placement<'a> {
     /// Notes that a tier refused; fails where the next one would too.
     pub fn refused(&mut self, index: usize, fault: Fault) -> Result<()> {
         let inner = self.inner;
+        inner.check_change()?; // a shutdown removes the store's directories: that is no refusal of the tier
         if fault.is_final() {
             let error = inner.stack.error(index, fault).wanting(self.wanted);
             return Err(inner.note_failed(error));
