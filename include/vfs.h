@@ -112,10 +112,11 @@
  * - Where a filesystem keeps times in whole seconds and its inodes have no generations, two blobs
  *   that a key has within two seconds may have one id. ext2, ext3 and ext4 have generations.
  *
- * - Where lists of tiers differ: if a process is killed while a replace of its moves a key to an
- *   upper tier, and one that has that tier alone then removes the key, or reaps, the value that was
- *   replaced shows again to those who have the lower tier too. And while a key is moved, who lists
- *   the tiers in another order may see the old value a moment longer.
+ * - Where lists of tiers differ, an old value may reappear. A process is killed while its replace
+ *   moves a key to an upper tier. Another process has that tier alone, and then removes the key or
+ *   reaps. The replaced value is then visible to processes that have the lower tier too. While a
+ *   key is moved, a process that lists the tiers in another order may see the old value a moment
+ *   longer.
  *
  *
  * CONVENTIONS
@@ -199,9 +200,9 @@
  * list from paths replaces '%' first, then ',' and '?'. TMPDIR is not read; a shell that wants it
  * writes VFS_TIERS="shm,${TMPDIR:-/var/tmp}". Each entry may be followed by settings, as in
  * "shm?max=64M&reserve=10%,/var/tmp?max=2G":
- *   max=SIZE       how many bytes this handle may hold there; an owned blob that others removed
- *                  counts for one more second at most, a persistent blob until the handle removes
- *                  or replaces it, or closes
+ *   max=SIZE       how many bytes this handle may hold there. An owned blob that others removed
+ *                  counts for one more second at most. A persistent blob counts until the handle
+ *                  removes or replaces it, or closes.
  *   reserve=SIZE   how much free space is left to others, or reserve=10% of the filesystem;
  *                  default 5% for shm, else 0: a disk is filled to its last byte, and by root
  *                  beyond what others may have
