@@ -130,7 +130,7 @@ impl Ground {
         }
         if let Err(exposed) = check_closed(&meta) {
             // Its maker was killed before it removed it again.
-            if mode == Mode::Create && keeps_no_modes(base_fd) {
+            if mode == Mode::Create && keeps_no_modes(base_fd, &meta) {
                 let _ = sys::remove_dir(tier.as_fd(), base_name.as_c_str()); // unless something is in it
                 return Err(Fault::os(libc::EOPNOTSUPP, NO_MODES));
             }
@@ -441,14 +441,17 @@ fn check_closed(meta: &Meta) -> Result<(), Fault> {
 /// Why a directory that was just made is not private.
 const NO_MODES: &str = "creating a private directory: the filesystem does not keep the modes that it is given";
 
-/// Whether the filesystem gives a new directory rights for others that it was not made with.
-fn keeps_no_modes(dir: BorrowedFd) -> bool {
-    const TRIED: &CStr = c"\\mode";
-    sys::make_dir(dir, TRIED).is_ok_and(|()| {
-        let meta = sys::stat(Some(dir), TRIED);
-        let _ = sys::remove_dir(dir, TRIED);
-        meta.is_ok_and(|meta| meta.permissions() & OTHERS != 0)
-    })
+/// Whether an empty directory keeps rights for others whatever mode it is given. Leaves its mode as it was.
+fn keeps_no_modes(dir: BorrowedFd, meta: &Meta) -> bool {
+    if !store_dir::is_empty(dir, c".").unwrap_or(false) {
+        return false;
+    }
+    let _ = sys::set_mode(dir, OUR_MODE); // looked at next
+    let is_open_still = sys::stat_fd(dir).is_ok_and(|now| now.permissions() & OTHERS != 0);
+    if !is_open_still {
+        let _ = sys::set_mode(dir, meta.permissions()); // somebody chose it; nothing lies in it
+    }
+    is_open_still
 }
 
 /// Why a directory of ours could not be opened or made, which the system denied.

@@ -198,7 +198,7 @@ fn remove_dirs(base: BorrowedFd, name: &CStr, store: BorrowedFd) -> Os<bool> {
 }
 
 /// Whether a directory that may be missing has nothing in it.
-fn is_empty(at: BorrowedFd, name: &CStr) -> Os<bool> {
+pub fn is_empty(at: BorrowedFd, name: &CStr) -> Os<bool> {
     match Names::open_for_few(at, name) {
         Err(libc::ENOENT) => Ok(true),
         answer => Ok(answer?.next()?.is_none()),
