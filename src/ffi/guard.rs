@@ -95,6 +95,7 @@ impl Entered {
     fn new() -> Entered {
         let errno = sys::errno();
         let cancel = sys::cancel_off();
+        sys::begin_call();
         sys::thread::enter();
         Entered { errno, cancel }
     }

@@ -163,7 +163,7 @@ enum Orphans<'a> {
 impl Inner {
     /// Whether the handle can be read through.
     fn check_open(&self) -> Result<()> {
-        sys::thread::begin_call();
+        sys::begin_call();
         match self.shut.load(SeqCst) {
             true => Err(Error::new(Code::Shutdown, "using a store")),
             false => Ok(()),
@@ -252,7 +252,7 @@ fn no_memory(_: NoMemory) -> Error {
 impl Store {
     /// Opens a store and removes what dead owners left on its tiers, in any store of this user.
     pub fn open(options: Options) -> Result<Store> {
-        sys::thread::begin_call();
+        sys::begin_call();
         let name = options.name()?;
         let specs = options.tiers()?;
         let kin = Kin::here().map_err(|e| Fault::last(Code::NoMemory, e, "preparing for fork"))?;

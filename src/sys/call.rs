@@ -1,7 +1,16 @@
 //! The seam: each system call is made here, so that a test can count them and make one fail.
 use super::Os;
-use super::process::errno;
 use std::ffi::CStr;
+
+pub fn errno() -> i32 {
+    // SAFETY: the C library's own, per thread.
+    unsafe { *libc::__errno_location() }
+}
+
+pub fn set_errno(errno: i32) {
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = errno }
+}
 
 /// What a call works on, so that a test can make the calls on one tier fail.
 #[derive(Clone, Copy)]

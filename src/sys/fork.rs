@@ -7,9 +7,9 @@
 //! handler that the calling process registered earlier runs before it, and `_Fork` or a raw `clone` runs none.
 use super::Os;
 use super::alloc::try_box;
-use super::call::once;
+use super::call::{errno, once, set_errno};
 use super::file::{Fd, Ident, Meta};
-use super::process::{errno, monotonic_ns, set_errno, sleep};
+use super::process::{monotonic_ns, sleep};
 use super::sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, Ordering::Relaxed, Ordering::SeqCst, fence};
 use super::sync::{Mutex, TryLockError, shared_static};
 use super::thread;
@@ -425,14 +425,16 @@ unsafe extern "C" fn after_fork_in_child() {
     }
 }
 
-/// Does what a child has to do, where this process is one that has not done it: a child that only reads, or gives back what it
-/// inherited, keeps no owner of its parent alive either.
+/// A call begins, maybe inside of another one: what earlier ones waited for does not count. The first call in a forked child
+/// does what a child has to do: one that only reads, or gives back what it inherited, keeps no owner of its parent alive
+/// either.
 #[inline]
-pub(super) fn enter() {
+pub fn begin_call() {
     // SAFETY: null, or mapped and never unmapped.
     if let Some(page) = unsafe { PAGE.load(SeqCst).as_ref() } {
         current_generation(page);
     }
+    thread::forget_waits();
 }
 
 /// The generation of processes that this one is. The first call in a forked child does what a child has to do.

@@ -3,8 +3,7 @@
 //! `memmap2` is given a length always: else it asks for the file's size, which the seam would not see. A length beyond
 //! `isize::MAX` is refused before: `memmap2` says so on the heap.
 use super::Os;
-use super::call::{On, once, once_on};
-use super::process::set_errno;
+use super::call::{On, once, once_on, set_errno};
 use memmap2::{Advice, Mmap, MmapMut, MmapOptions};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

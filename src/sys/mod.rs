@@ -9,6 +9,7 @@ mod file;
 mod fork;
 mod lock;
 mod memory;
+mod names;
 #[cfg(all(test, loom))]
 mod orders;
 mod process;
@@ -18,11 +19,14 @@ pub mod thread;
 pub use alloc::{Block, NoMemory, Shared, Text, fill, try_box, try_concat, try_push, try_text};
 #[cfg(test)]
 pub use call::faults;
+#[cfg(feature = "capi")]
+pub use call::{errno, set_errno};
 pub use cgroup::MemoryLimit;
 pub use file::*;
-pub use fork::{BlobFd, KeptFd, Kin, LockFd, leave_if_locked};
+pub use fork::{BlobFd, KeptFd, Kin, LockFd, begin_call, leave_if_locked};
 pub use lock::{KeyLockMode, flock, funlock, ofd_is_locked, ofd_lock, ofd_unlock};
 pub use memory::{Mapping, Region, map_blob};
+pub use names::Names;
 pub use process::*;
 
 /// What a call answers: the errno where it failed.

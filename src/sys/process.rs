@@ -7,16 +7,6 @@ use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-pub fn errno() -> i32 {
-    // SAFETY: the C library's own, per thread.
-    unsafe { *libc::__errno_location() }
-}
-
-pub fn set_errno(errno: i32) {
-    // SAFETY: as above.
-    unsafe { *libc::__errno_location() = errno }
-}
-
 unsafe extern "C" {
     fn pthread_setcancelstate(state: i32, old: *mut i32) -> i32;
 }

@@ -165,14 +165,12 @@ pub fn marks(tag: usize) -> usize {
 
 /// This thread goes into a call of ours.
 pub fn enter() {
-    begin_call();
+    forget_waits();
     DEPTH.set(DEPTH.get() + 1);
 }
 
-/// A call begins, unless this thread is inside of one: what earlier ones waited for does not count. The first call in
-/// a forked child does what a child has to do.
-pub fn begin_call() {
-    super::fork::enter();
+/// What earlier calls of this thread waited for does not count, unless it is inside of one.
+pub(super) fn forget_waits() {
     if DEPTH.get() == 0 {
         for wait in [&FORK_WAIT, &REMOVER_WAIT] {
             if wait.get() != 0 {
