@@ -767,6 +767,23 @@ UNUSED static pid_t start_child(void (*body)(void *), void *arg)
     return pid;
 }
 
+/* Runs a program without output. Its exit code, or -1. */
+UNUSED static int run_program(const char *const *args)
+{
+    pid_t pid = fork();
+    SYS(pid);
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDWR);
+        dup2(null, 1);
+        dup2(null, 2);
+        execvp(args[0], (char *const *)(uintptr_t)args);
+        _exit(127);
+    }
+    int state = 0;
+    CHECK_INT(waitpid(pid, &state, 0), pid);
+    return WIFEXITED(state) ? WEXITSTATUS(state) : -1;
+}
+
 UNUSED static void join_child_at(const char *file, int line, pid_t pid)
 {
     int state = 0;

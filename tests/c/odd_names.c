@@ -378,22 +378,6 @@ static void of_removed_files(void)
 
 /* ---- a real filesystem in user space ---- */
 
-static int run(const char *const *args)
-{
-    pid_t pid = fork();
-    SYS(pid);
-    if (pid == 0) {
-        int null = open("/dev/null", O_RDWR);
-        dup2(null, 1);
-        dup2(null, 2);
-        execvp(args[0], (char *const *)(uintptr_t)args);
-        _exit(127);
-    }
-    int state = 0;
-    CHECK_INT(waitpid(pid, &state, 0), pid);
-    return WIFEXITED(state) ? WEXITSTATUS(state) : -1;
-}
-
 /* NTFS in user space, mounted on A while `use` runs. */
 static void on_ntfs(const char *program, const char *options, void (*use)(void))
 {
@@ -405,7 +389,7 @@ static void on_ntfs(const char *program, const char *options, void (*use)(void))
     SYS(ftruncate(fd, 16 << 20));
     close(fd);
     const char *const make[] = {"mkntfs", "-F", "-Q", "-q", image, NULL};
-    if (run(make) != 0 || access("/dev/fuse", R_OK | W_OK) != 0) {
+    if (run_program(make) != 0 || access("/dev/fuse", R_OK | W_OK) != 0) {
         skipped("no mkntfs, or no FUSE");
         return;
     }

@@ -298,22 +298,6 @@ static void kept_not_at_all(void)
 
 /* ---- a real one: ext4 with inodes of 128 bytes, in whole seconds until 2038 ---- */
 
-static int run(const char *const *args)
-{
-    pid_t pid = fork();
-    SYS(pid);
-    if (pid == 0) {
-        int null = open("/dev/null", O_RDWR);
-        dup2(null, 1);
-        dup2(null, 2);
-        execvp(args[0], (char *const *)(uintptr_t)args);
-        _exit(127);
-    }
-    int state = 0;
-    CHECK_INT(waitpid(pid, &state, 0), pid);
-    return WIFEXITED(state) ? WEXITSTATUS(state) : -1;
-}
-
 /* A filesystem of this kind on a loop device; NULL, and a line, where that cannot be had. */
 static const char *mounted(const char *name, const char *const *make)
 {
@@ -328,7 +312,7 @@ static const char *mounted(const char *name, const char *const *make)
         args[count] = make[count];
     args[count] = image;
     args[count + 1] = NULL;
-    if (run(args) != 0 || run((const char *const[]){"mount", "-o", "loop", image, dir, NULL}) != 0) {
+    if (run_program(args) != 0 || run_program((const char *const[]){"mount", "-o", "loop", image, dir, NULL}) != 0) {
         skipped("no %s, or no loop device", make[0]);
         return NULL;
     }
